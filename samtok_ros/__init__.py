@@ -1,0 +1,1 @@
+"""SAMTok for ROS 2: words in, masks out."""

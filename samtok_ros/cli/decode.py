@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samtok decode`: mask words to masks of the image they belong to."""
+
+import argparse
+from pathlib import Path
+
+from samtok_ros.cli.files import load_image, save_mask
+from samtok_ros.cli.models import load_mask_tokenizer
+from samtok_ros.cli.options import add_image, add_model_options
+from samtok_ros.cli.spans import read_words
+
+
+def add_parser(commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser(
+        'decode', help='mask words to masks',
+        description='Write the masks that mask words stand for, as PNG files of 0 and 255. Words '
+        'mean nothing without the image and the model that they come from.')
+    add_image(parser)
+    parser.add_argument('words', nargs='+', metavar='WORDS',
+                        help='mask words, in quotes; text around them, such as a whole answer, is '
+                        'passed over')
+    add_model_options(parser)
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR',
+                        help='folder for mask-01.png, mask-02.png, ...; made if it is not there')
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Decode mask words.
+
+    Raises:
+        SamtokError: anything about the image, the words or the model that the user can mend.
+    """
+    import numpy as np
+
+    from samtok_ros.words.vocabulary import MaskVocabulary
+
+    image_rgb = load_image(arguments.image)
+    mask_tokenizer = load_mask_tokenizer(arguments)
+    sizes = mask_tokenizer.config
+    vocabulary = MaskVocabulary(sizes.codebook_size, sizes.codebook_depth)
+    codes = [one for text in arguments.words for one in read_words(text, vocabulary)]
+    decoded = mask_tokenizer.decode(mask_tokenizer.embed_image(image_rgb), np.array(codes))
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for number, (mask, score) in enumerate(zip(decoded.masks, decoded.scores, strict=True), 1):
+        path = arguments.out / f'mask-{number:02d}.png'
+        save_mask(path, mask)
+        print(f'{path}  {int(mask.sum())} px  predicted IoU {score:.2f}')

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image and mask files that users name: reading, writing, and clear errors about them."""
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samtok_ros.errors import ConfigError, ImageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+PICTURE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
+_DEEP_MODES = ('I', 'F')
+
+
+def load_image(path: Path) -> 'np.ndarray':
+    """Read an image file as people see it: EXIF orientation is applied, once.
+
+    Args:
+        path: a file in any format that Pillow knows, 8 bits per channel.
+    Returns:
+        (H, W, 3) uint8 RGB; transparency is dropped.
+    Raises:
+        ImageError: no such file, no image, damaged, too large, or more than 8 bits per channel.
+    """
+    import numpy as np
+
+    image = _open(path)
+    if image.mode.startswith(_DEEP_MODES):
+        raise ImageError(f'{path} has more than 8 bits per channel', expected='8 bits',
+                         got=f'mode {image.mode}', fix='convert it first, it may be a depth image')
+    return np.asarray(image.convert('RGB'))
+
+
+def load_mask(path: Path, size_hw: tuple[int, int]) -> 'np.ndarray':
+    """Read a mask file: every pixel that is neither 0 nor transparent is inside.
+
+    Args:
+        path: a lossless image file.
+        size_hw: height and width that it must have.
+    Returns:
+        (H, W) bool.
+    Raises:
+        ImageError: no such file, no image, lossy, of another size, or nothing is inside.
+    """
+    import numpy as np
+
+    image = _open(path)
+    if image.format == 'JPEG' or path.suffix.lower() in ('.jpg', '.jpeg'):
+        raise ImageError(f'{path} is no mask file', expected='PNG or another lossless format',
+                         got='JPEG, which changes pixels', fix='save the mask as PNG')
+    if image.mode in ('P', 'PA', 'LA'):  # P: numbers of colours, of which 0 need not be black
+        image = image.convert('RGBA')
+    values = np.asarray(image)
+    if values.ndim == 3:
+        inside = (values[..., :3] != 0).any(axis=2)
+        mask = inside & (values[..., 3] != 0) if values.shape[2] == 4 else inside
+    else:
+        mask = values != 0
+    if mask.shape != tuple(size_hw):
+        raise ImageError(f'{path} does not fit the image',
+                         expected='{} x {} pixels'.format(*size_hw),
+                         got='{} x {}'.format(*mask.shape))
+    if not mask.any():
+        raise ImageError(f'{path} is an empty mask', expected='at least one pixel that is not 0')
+    return mask
+
+
+def check_picture_path(path: Path | None) -> None:
+    """Check where a picture is to be written, before time is spent on making it.
+
+    Raises:
+        ConfigError: unknown kind of file, or no such folder.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
+        raise ConfigError(f'cannot tell the kind of picture from {str(path)!r}',
+                          expected=' or '.join(PICTURE_SUFFIXES), got=repr(path.suffix))
+    check_folder_of(path)
+
+
+def check_folder_of(path: Path) -> None:
+    """Check that a file can be written there, before time is spent on its content.
+
+    Raises:
+        ConfigError: its folder does not exist, or it is a folder itself.
+    """
+    if not path.absolute().parent.is_dir():
+        raise ConfigError(f'there is no folder {path.parent}', fix='make it first')
+    if path.is_dir():
+        raise ConfigError(f'{path} is a folder', expected='the name of a file')
+
+
+def save_picture(path: Path, image_rgb: 'np.ndarray') -> None:
+    """Write (H, W, 3) uint8 in the format that the file name asks for."""
+    from PIL import Image
+
+    Image.fromarray(image_rgb).save(path)
+
+
+def save_mask(path: Path, mask: 'np.ndarray') -> None:
+    """Write (H, W) bool as a PNG of 0 and 255; load_mask reads it back."""
+    import numpy as np
+    from PIL import Image
+
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path, format='PNG')
+
+
+def _open(path: Path) -> 'Image.Image':
+    """Open and decode a file, turned as its EXIF orientation says."""
+    from PIL import Image, ImageOps
+
+    from samtok_ros.image.encodings import MAX_PIXELS
+
+    if not path.is_file():
+        raise ImageError(f'there is no file {path}', fix='check the spelling of the path')
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit is a warning first; ours is below it and an error.
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            image = Image.open(path)
+        if image.width * image.height > MAX_PIXELS:
+            raise ImageError(f'{path} is too large', expected=f'at most {MAX_PIXELS} pixels',
+                             got=f'{image.height} x {image.width}', fix='make it smaller')
+        image.load()
+        turned = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f'{path} cannot be read as an image', got=error,
+                         fix='check that the file is whole and of a known format') from error
+    turned.format = image.format
+    return turned

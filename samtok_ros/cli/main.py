@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry of the `samtok` command: finds the subcommand, turns errors into one line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from samtok_ros.cli import ask, decode, demo, encode, evaluate, ground, make_bag, train
+from samtok_ros.errors import SamtokError
+
+COMMANDS = (ground, ask, encode, decode, train, evaluate, make_bag, demo)
+_FAILED, _INTERRUPTED = 2, 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command; importing models is left to the subcommands."""
+    parser = argparse.ArgumentParser(
+        prog='samtok', description='Masks as words: ground, ask, encode, decode, train, measure.')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        argv: arguments without the program's name; those of the process when left out.
+    Returns:
+        Exit status: 0 done, 1 done with a bad result, 2 an error that was reported in one line, 130 interrupted.
+    """
+    arguments = build_parser().parse_args(argv)
+    try:
+        status = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print('samtok: interrupted', file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (SamtokError, OSError) as error:
+        print(f'samtok: error: {" ".join(str(error).split())}', file=sys.stderr)
+        return _FAILED
+    return status or 0

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`samtok train`: makes the embedded model from nothing: scenes, mask tokenizer, language model."""
+
+import argparse
+import logging
+from pathlib import Path
+
+from samtok_ros.cli.options import hours, not_negative, positive
+
+_EPILOG = ('Every step goes on where it stopped when the same command is run again. Curves are in '
+           'curves.jsonl of the run folder.')
+
+
+def add_parser(commands) -> None:
+    """Add the subcommand."""
+    parser = commands.add_parser('train', help='make a model from nothing', epilog=_EPILOG,
+                                 description='Make a model like the embedded one, step by step.')
+    steps = parser.add_subparsers(dest='step', required=True, metavar='STEP')
+    _add_scenes(steps)
+    _add_tokenizer(steps)
+
+
+def _add_scenes(steps) -> None:
+    parser = steps.add_parser('scenes', help='render scenes', epilog=_EPILOG,
+                              description='Render scenes into a folder. Needs MuJoCo and OpenGL.')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR')
+    parser.add_argument('--count', type=positive, default=20000,
+                        help='scenes that the folder shall hold (default: %(default)s)')
+    parser.add_argument('--split', choices=('train', 'heldout'), default='train',
+                        help='which shapes and proportions are used (default: train)')
+    parser.add_argument('--processes', type=positive, default=1,
+                        help='one per core is best (default: %(default)s)')
+    _add_seed(parser)
+    parser.set_defaults(run=run_scenes)
+
+
+def _add_tokenizer(steps) -> None:
+    parser = steps.add_parser('tokenizer', help='train the mask tokenizer', epilog=_EPILOG,
+                              description='Train the mask tokenizer; the result is in RUN/model.')
+    _add_run_options(parser, hours_default=1.0)
+    parser.add_argument('--validation', type=Path, metavar='DIR',
+                        help='scenes to draw the validation curve from')
+    parser.add_argument('--images', type=positive, default=8,
+                        help='per step (default: %(default)s)')
+    parser.set_defaults(run=run_tokenizer)
+
+
+def _add_run_options(parser: argparse.ArgumentParser, hours_default: float) -> None:
+    parser.add_argument('--scenes', type=Path, required=True, metavar='DIR',
+                        help='training scenes, as `samtok train scenes` renders them')
+    parser.add_argument('--run', dest='run_dir', type=Path, required=True, metavar='RUN',
+                        help='folder for checkpoints, curves and the result')
+    parser.add_argument('--hours', type=hours, default=hours_default,
+                        help='how long, restarts included; the learning rate falls to 0 until then '
+                        '(default: %(default)s)')
+    parser.add_argument('--device', default='auto',
+                        help='torch device; auto takes a GPU where there is one (default: auto)')
+    _add_seed(parser)
+
+
+def _add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--seed', type=not_negative, default=0, help='(default: %(default)s)')
+
+
+def _log_to_terminal() -> None:
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S')
+
+
+def run_scenes(arguments: argparse.Namespace) -> None:
+    """Render what is missing.
+
+    Raises:
+        SamtokError: nothing can be rendered here, or the folder holds other scenes.
+    """
+    from samtok_ros.evaluation.heldout_scenes import open_renderer
+    from samtok_ros.scenes.generate import generate_scenes
+
+    _log_to_terminal()
+    open_renderer().close()  # a clear error here, not a worker's traceback
+    generate_scenes(arguments.out, arguments.count, arguments.split, arguments.seed,
+                    arguments.processes)
+
+
+def run_tokenizer(arguments: argparse.Namespace) -> None:
+    """Train the mask tokenizer, or go on with it.
+
+    Raises:
+        SamtokError: there are no scenes, or the checkpoint or the device cannot be used.
+    """
+    from samtok_ros.runtime.torch_backend import choose_device
+    from samtok_ros.scenes.store import SceneStore
+    from samtok_ros.training.runs import Budget, RunDirectory
+    from samtok_ros.training.train_tokenizer import TokenizerTrainingConfig, train_tokenizer
+
+    _log_to_terminal()
+    device = choose_device(arguments.device)
+    validation = None if arguments.validation is None else SceneStore(arguments.validation)
+    config = TokenizerTrainingConfig(images=arguments.images, seed=arguments.seed,
+                                     autocast=device != 'cpu')
+    out = train_tokenizer(
+        SceneStore(arguments.scenes), validation, RunDirectory(arguments.run_dir),
+        Budget(wall_s=3600 * arguments.hours), config, device)
+    print(f'mask tokenizer in {out}')

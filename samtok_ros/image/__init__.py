@@ -1,0 +1,1 @@
+"""From message bytes to model pixels and back."""

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which directory a model name means, and whether it holds a model.
+
+One directory is one model, laid out as the published checkpoints are: `config.json`, the files of
+text tokenizer and processor, the weights of the vision-language model, and the mask tokenizer.
+Nothing is ever downloaded here.
+"""
+
+import re
+from pathlib import Path
+
+from samtok_ros.errors import CheckpointError
+
+EMBEDDED_MODEL = 'tabletop'
+MODELS_DIR = Path(__file__).parent / 'models'
+
+_HUB_NAME = re.compile(r'[\w.-]+/[\w.-]+')
+
+
+def resolve_model(model: str) -> Path:
+    """Return the directory of a model.
+
+    Args:
+        model: 'tabletop' (ships with the package), a path, or 'owner/name' of a model that is in
+            the local hub cache.
+    Raises:
+        CheckpointError: there is no such directory; the text has the command that helps.
+    """
+    if model == EMBEDDED_MODEL:
+        return _checked(MODELS_DIR / EMBEDDED_MODEL, 'the embedded model is not installed',
+                        'run make setup, or install the package again')
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if _HUB_NAME.fullmatch(model) and not model.startswith('.'):
+        return _cached_snapshot(model)
+    raise CheckpointError('there is no such model', expected=f'{EMBEDDED_MODEL!r}, a directory, or '
+                          "'owner/name'", got=repr(model), fix='check the spelling of the path')
+
+
+def require_files(model_dir: Path, names: tuple[str, ...]) -> None:
+    """Check that a model directory has the files a part needs.
+
+    Raises:
+        CheckpointError: names every file that is missing.
+    """
+    missing = [name for name in names if not (model_dir / name).is_file()]
+    if missing:
+        raise CheckpointError('model directory is incomplete', expected=', '.join(names),
+                              got=f'{model_dir} without {", ".join(missing)}',
+                              fix='copy the missing files there, or name another model')
+
+
+def _checked(path: Path, message: str, fix: str) -> Path:
+    if not path.is_dir():
+        raise CheckpointError(message, expected=path, got='nothing there', fix=fix)
+    return path
+
+
+def _cached_snapshot(name: str) -> Path:
+    # Imported late: resolving a path must not load the hub client.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError as error:
+        raise CheckpointError('model is not on this machine', expected=f'{name} in the hub cache',
+                              got='nothing there', fix=f'fetch it first with the hub client: '
+                              f'hf download {name}') from error

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages <-> records; the only file that knows both.
+
+What comes from the graph is checked here, before memory is taken for it. What goes out is cut to
+the bounds of the messages here, because a publisher refuses longer texts only when it is too late.
+"""
+
+import array
+from functools import partial
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
+from std_msgs.msg import Header
+
+from samtok_ros.errors import ConfigError, ImageError, SpanError
+from samtok_ros.image.encodings import image_to_rgb
+from samtok_ros.masks.rle import mask_to_rle
+from samtok_ros.msg import Goal, MaskWord, MaskWords, RegionMask, RegionMasks
+from samtok_ros.regions import ImageSize, Region
+from samtok_ros.runtime.compressed import decode_image
+from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.runtime.mask_decoding import box_of_mask
+from samtok_ros.runtime.records import FrameResult, Status
+
+MAX_GOAL_BYTES = 1024
+MAX_LABEL_BYTES = 256
+MAX_ANSWER_BYTES = 16384
+MAX_MESSAGE_BYTES = 1024
+MAX_RUNS = 65536
+MAX_REGIONS = 64
+
+_NS_PER_S = 1_000_000_000
+_VIEW_OF = {'bgr8': 'rgb8', 'bgra8': 'rgba8'}
+"""Encodings with the same layout of which reading costs no copy; enough to check a message."""
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """Return a stamp in nanoseconds; `ns_to_stamp` is the inverse."""
+    return stamp.sec * _NS_PER_S + stamp.nanosec
+
+
+def ns_to_stamp(stamp_ns: int) -> Time:
+    """Return nanoseconds as a stamp."""
+    return Time(sec=stamp_ns // _NS_PER_S, nanosec=stamp_ns % _NS_PER_S)
+
+
+def header_of(record: Frame | FrameResult) -> Header:
+    """Return the header of the image that a record belongs to, bit for bit."""
+    return Header(stamp=ns_to_stamp(record.stamp_ns), frame_id=record.frame_id)
+
+
+def goal_text(message: Goal) -> str:
+    """Return the text of a goal without blanks around it, '' when it clears.
+
+    Raises:
+        ConfigError: the text is too long or was no valid UTF-8.
+    """
+    size = len(message.text.encode(errors='replace'))
+    if size > MAX_GOAL_BYTES:
+        raise ConfigError('goal text is too long', expected=f'at most {MAX_GOAL_BYTES} bytes',
+                          got=f'{size} bytes', fix='say it in fewer words')
+    # The middleware puts this character in the place of bytes that are no UTF-8.
+    if '\N{REPLACEMENT CHARACTER}' in message.text:
+        raise ConfigError('goal text is not valid UTF-8', fix='send UTF-8 text')
+    return message.text.strip()
+
+
+def has_markers(text: str) -> bool:
+    """Tell whether a text holds what looks like mask words or chat markers."""
+    return '<|' in text
+
+
+def image_to_frame(message: Image, max_pixels: float) -> Frame:
+    """Wrap an image message; its layout is checked, its pixels are read later.
+
+    Raises:
+        ImageError: no usable stamp, unknown encoding, no pixels or too many, data that do not
+            fit the size.
+    """
+    stamp_ns = _checked_stamp(message.header)
+    read = partial(image_to_rgb, message.data, message.height, message.width,
+                   step=message.step, is_bigendian=bool(message.is_bigendian),
+                   max_pixels=max_pixels)
+    read(encoding=_VIEW_OF.get(message.encoding, message.encoding))
+    return Frame(stamp_ns, message.header.frame_id, partial(read, encoding=message.encoding),
+                 len(message.data))
+
+
+def compressed_to_frame(message: CompressedImage, max_pixels: float) -> Frame:
+    """Wrap a compressed image message; it is decoded when somebody needs its pixels.
+
+    Raises:
+        ImageError: no usable stamp, or no data.
+    """
+    stamp_ns = _checked_stamp(message.header)
+    if not message.data:
+        raise ImageError('compressed image has no data', fix='check the camera driver')
+    return Frame(stamp_ns, message.header.frame_id,
+                 partial(decode_image, message.data, max_pixels), len(message.data))
+
+
+def result_to_words(result: FrameResult) -> MaskWords:
+    """Return what the language model said as a message; `words_to_result` is the inverse."""
+    message = MaskWords(
+        header=header_of(result), height=result.size.height, width=result.size.width,
+        tokenizer_id=result.tokenizer_id, goal=_cut(result.goal, MAX_GOAL_BYTES),
+        goal_id=result.goal_id, answer=_cut(result.answer, MAX_ANSWER_BYTES),
+        complete=result.complete, malformed_spans=result.malformed_count,
+        status=int(result.status), message=_cut(result.message, MAX_MESSAGE_BYTES))
+    message.words = [_word_of(region) for region in result.regions[:MAX_REGIONS]]
+    return message
+
+
+def words_to_result(message: MaskWords) -> FrameResult:
+    """Return a words message as a record.
+
+    Raises:
+        ImageError: no usable stamp or no image size.
+        SpanError: a word without codes, or an unknown status.
+    """
+    if message.status not in set(Status):
+        raise SpanError('mask words have an unknown status', expected='0 to 4',
+                        got=message.status)
+    return FrameResult(
+        _checked_stamp(message.header), message.header.frame_id,
+        ImageSize(message.height, message.width), message.tokenizer_id, message.goal,
+        message.goal_id, message.answer, message.complete,
+        tuple(Region(word.id, tuple(word.codes), word.label, word.score)
+              for word in message.words),
+        message.malformed_spans, Status(message.status), message.message)
+
+
+def result_to_masks(result: FrameResult) -> RegionMasks:
+    """Return decoded regions as a message.
+
+    A mask of too many runs for the message is sent without its runs, which the message says.
+    """
+    message = RegionMasks(
+        header=header_of(result), height=result.size.height, width=result.size.width,
+        tokenizer_id=result.tokenizer_id, goal=_cut(result.goal, MAX_GOAL_BYTES),
+        goal_id=result.goal_id, complete=result.complete, status=int(result.status))
+    message.masks = [_mask_of(region) for region in result.regions[:MAX_REGIONS]]
+    too_long = [mask.id for mask in message.masks if not mask.rle]
+    notes = [result.message] if result.message else []
+    if too_long:
+        notes.append(f'masks of more than {MAX_RUNS} runs are left out: regions {too_long}')
+    message.message = _cut('. '.join(notes), MAX_MESSAGE_BYTES)
+    return message
+
+
+def mask_to_image(result: FrameResult, mask: np.ndarray | None) -> Image:
+    """Return a mask as a mono8 image of 0 and 255 with the stamp of its image; None is empty."""
+    size = result.size
+    pixels = np.zeros((size.height, size.width), np.uint8) if mask is None else (
+        mask.astype(np.uint8) * 255)
+    return Image(header=header_of(result), height=size.height, width=size.width, encoding='mono8',
+                 is_bigendian=0, step=size.width, data=byte_array(pixels))
+
+
+def jpeg_to_message(result: FrameResult, jpeg: bytes) -> CompressedImage:
+    """Return a JPEG file as a message with the stamp of the image it was made from."""
+    data = array.array('B')
+    data.frombytes(jpeg)
+    return CompressedImage(header=header_of(result), format='rgb8; jpeg compressed bgr8', data=data)
+
+
+def byte_array(pixels: np.ndarray) -> array.array:
+    """Return an array's bytes in the form that costs no check of each element.
+
+    Assigning a NumPy array to `data` of an image message takes a thousand times as long.
+    """
+    data = array.array('B')
+    data.frombytes(memoryview(np.ascontiguousarray(pixels)).cast('B'))
+    return data
+
+
+def _word_of(region: Region) -> MaskWord:
+    return MaskWord(id=region.region_id, codes=array.array('H', region.codes),
+                    score=_unit(region.score), label=_cut(region.label, MAX_LABEL_BYTES))
+
+
+def _mask_of(region: Region) -> RegionMask:
+    runs = mask_to_rle(region.mask)
+    rle = array.array('I')
+    if len(runs) <= MAX_RUNS:
+        rle.frombytes(memoryview(runs).cast('B'))
+    left, top, right, bottom = box_of_mask(region.mask) or (0, 0, 0, 0)
+    return RegionMask(
+        id=region.region_id, codes=array.array('H', region.codes),
+        label=_cut(region.label, MAX_LABEL_BYTES), score=_unit(region.score),
+        mask_score=_unit(region.mask_score or 0.0), area_px=int(region.mask.sum()),
+        box=RegionOfInterest(x_offset=left, y_offset=top, width=right - left,
+                             height=bottom - top), rle=rle)
+
+
+def _checked_stamp(header: Header) -> int:
+    if not 0 <= header.stamp.nanosec < _NS_PER_S or header.stamp.sec < 0:
+        raise ImageError('stamp is no time', got=f'{header.stamp.sec} s {header.stamp.nanosec} ns',
+                         fix='check the sender')
+    stamp_ns = stamp_to_ns(header.stamp)
+    if not stamp_ns:
+        raise ImageError('image has no stamp, so no result could be matched to it',
+                         fix='let the camera driver stamp its images')
+    return stamp_ns
+
+
+def _unit(score: float) -> float:
+    return float(min(max(score, 0.0), 1.0)) if score == score else 0.0
+
+
+def _cut(text: str, max_bytes: int) -> str:
+    """Cut a text to the bound of a message field, between two characters."""
+    data = text.encode(errors='replace')
+    return text if len(data) <= max_bytes else data[:max_bytes].decode(errors='ignore')

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The grounding node: images and a standing goal in, mask words out."""
+
+from collections.abc import Mapping
+
+from samtok_ros.msg import Goal, MaskWords
+from samtok_ros.nodes.conversions import goal_text, has_markers, result_to_words, stamp_to_ns
+from samtok_ros.nodes.health import Health
+from samtok_ros.nodes.image_input import ImageInput
+from samtok_ros.nodes.lifecycle import PerceptionNode
+from samtok_ros.nodes.parts import inference_health, model_health, output_health, words_health
+from samtok_ros.nodes.publishers import OutputPublisher, results_qos
+from samtok_ros.nodes.raw_subscription import RawSubscription
+from samtok_ros.nodes.spin import run
+from samtok_ros.runtime.backend import GroundingModel, make_backend
+from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.runtime.grounding_stream import GroundingStream
+from samtok_ros.runtime.records import FrameResult
+from samtok_ros.runtime.shared import SharedRuntime
+
+
+class GroundingNode(PerceptionNode):
+    """Grounds the standing goal in the newest image, again and again."""
+
+    def __init__(self, runtime: SharedRuntime) -> None:
+        super().__init__('grounding', runtime)
+        self._stream = GroundingStream(runtime.worker, self._publish_result, self.problems,
+                                       self.statistics)
+        self._model: GroundingModel | None = None
+        self._words: OutputPublisher | None = None
+        self._goals: RawSubscription | None = None
+        self._images: ImageInput | None = None
+
+    def set_up(self) -> None:
+        """Load the vision-language model and create the outputs and the goal input."""
+        self._model = make_backend(self.settings.model, self.settings.fake).load_grounding()
+        self._stream.configure(self.settings, self._model)
+        self._words = self.create_output(MaskWords, 'mask_words', results_qos())
+        # Before the images and in their callback group: a goal that was delivered before an image
+        # is handled before it.
+        self._goals = RawSubscription(self, Goal, 'goal', self._on_goal, results_qos(),
+                                      self.inputs, self.problems, 'bad_goal')
+        self.get_logger().info(
+            f'model {self._model.name} on {self._model.device}, mask tokenizer '
+            f'{self._model.tokenizer_id}; {self._goals.topic} -> {self._words.topic}')
+
+    def begin(self) -> None:
+        """Take images."""
+        self._images = ImageInput(self, self.settings.input, self._on_frame, self.inputs,
+                                  self.problems, self.statistics)
+        self._stream.open()
+        self.get_logger().info(f'images from {self._images.describe()}')
+
+    def end(self) -> None:
+        """Take no more images."""
+        if self._images is not None:
+            self._images.destroy()
+            self._images = None
+        if not self._stream.close():
+            self.get_logger().warning('the model is still busy with one step')
+
+    def tear_down(self) -> None:
+        """Free the model and the outputs."""
+        self._stream.release()
+        self._model = None
+        for part in (self._goals, self._words):
+            if part is not None:
+                part.destroy()
+        self._goals = self._words = None
+
+    def settings_changed(self) -> None:
+        """See PerceptionNode."""
+        self._stream.change_settings(self.settings)
+
+    def parts_health(self) -> Mapping[str, Health]:
+        """See PerceptionNode."""
+        goal = self._stream.goals.newest()
+        return {
+            'input': self.input_health(self._images),
+            'inference': inference_health(self.statistics, self.problems, {
+                'goals': self.statistics.total('goals'),
+                'goal_id': goal.goal_id if goal else 0,
+                'frames_waiting': self._stream.frames_waiting}),
+            'output': output_health(self.statistics, self.problems, self._words),
+            'words': words_health(self.statistics, self.problems),
+            'model': model_health(self.settings.model, self._model.name, self._model.device,
+                                  self._model.tokenizer_id),
+        }
+
+    def _on_goal(self, message: Goal) -> None:
+        text = goal_text(message)
+        if has_markers(text):
+            self.problems.report('goal_with_markers', 'the goal holds mask words or chat markers; '
+                                 'they are read as ordinary text')
+        self.statistics.count('goals')
+        goal = self._stream.set_goal(text, stamp_to_ns(message.header.stamp))
+        self.get_logger().info(f'goal {goal.goal_id}: ' + (
+            f'{len(text)} characters' if text else 'cleared'))
+        self.get_logger().debug(f'goal {goal.goal_id}: {text!r}')
+        self.reporter.publish()
+
+    def _on_frame(self, frame: Frame) -> None:
+        self.runtime.frame_arrived(frame)
+        self._stream.put_frame(frame)
+
+    def _publish_result(self, result: FrameResult) -> None:
+        self.statistics.tick('words_out')
+        if result.complete:
+            self.note_age(result)
+        self._words.publish(result_to_words(result))
+
+
+def main() -> int:
+    """Run the node until it is told to stop; return the exit status."""
+    return run(lambda: [GroundingNode(SharedRuntime())])

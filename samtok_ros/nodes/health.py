@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What diagnostics say: one status per part of a node, published once a second."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+_PERIOD_S = 1.0
+
+
+class Level(IntEnum):
+    """How bad it is."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Health:
+    """Status of one part.
+
+    Attributes:
+        level: how bad it is.
+        message: one line; for anything but OK it says what to do.
+        values: facts, in the order they are shown.
+    """
+
+    level: Level
+    message: str
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+class HealthReporter:
+    """Publishes the statuses of a node on /diagnostics, in every lifecycle state."""
+
+    def __init__(self, node: Node, parts: Callable[[], Mapping[str, Health]]) -> None:
+        """Start to publish.
+
+        Args:
+            node: the statuses are those of.
+            parts: returns the status of each part by name.
+        """
+        self._node = node
+        self._parts = parts
+        self._name = node.get_fully_qualified_name().lstrip('/')
+        # The topic is the one absolute name: aggregators listen to it for the whole robot.
+        self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # Wall time: with use_sim_time and no clock, this is where one reads why nothing happens.
+        self._timer = node.create_timer(
+            _PERIOD_S, self.publish, callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def publish(self) -> None:
+        """Publish now; also called on events that somebody may wait for."""
+        message = DiagnosticArray()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        parts = self._parts()
+        device = str(parts['model'].values.get('device', '')) if 'model' in parts else ''
+        message.status = [
+            DiagnosticStatus(
+                level=bytes([health.level]), name=f'{self._name}: {part}', message=health.message,
+                hardware_id=device,
+                values=[KeyValue(key=key, value=str(value))
+                        for key, value in health.values.items()])
+            for part, health in parts.items()]
+        if self._node.context.ok():
+            self._publisher.publish(message)

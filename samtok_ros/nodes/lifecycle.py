@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both lifecycle nodes have in common: transitions, settings, diagnostics, autostart."""
+
+import traceback
+from collections.abc import Callable, Mapping
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
+from rcl_interfaces.msg import SetParametersResult
+
+from samtok_ros.config import SETTINGS_OF_NODE
+from samtok_ros.config_fields import setting_fields
+from samtok_ros.errors import SamtokError
+from samtok_ros.nodes.health import Health, HealthReporter, Level
+from samtok_ros.nodes.image_input import ImageInput
+from samtok_ros.nodes.parameters import (
+    changed_settings,
+    check_change,
+    declare_parameters,
+    unknown_overrides,
+)
+from samtok_ros.nodes.publishers import OutputPublisher
+from samtok_ros.runtime.problems import ProblemLog
+from samtok_ros.runtime.records import FrameResult
+from samtok_ros.runtime.shared import SharedRuntime, SharedSettings
+from samtok_ros.runtime.statistics import Statistics
+
+NAMESPACE = 'samtok'
+
+
+class PerceptionNode(LifecycleNodeMixin, Node):
+    """A lifecycle node that loads a model on configure and works in the shared worker.
+
+    Subclasses fill in `set_up`, `begin`, `end` and `tear_down`; these may raise a SamtokError,
+    which ends the transition with one log line and leaves the node where it was.
+    """
+
+    def __init__(self, name: str, runtime: SharedRuntime) -> None:
+        """Create the node unconfigured: parameters and diagnostics only.
+
+        Raises:
+            ConfigError: a parameter override is wrong.
+        """
+        # The default namespace; a remapping of __ns, as launch files set it, replaces it.
+        Node.__init__(self, name, namespace=NAMESPACE)
+        # Reentrant, or get_state would not answer while configure loads a model.
+        LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
+        self.runtime = runtime
+        self.inputs = MutuallyExclusiveCallbackGroup()
+        self.statistics = Statistics()
+        self.problems = ProblemLog(self.get_logger().warning)
+        self.is_active = False
+        self._kind = name
+        self._ready = False
+        self.settings = declare_parameters(self, SETTINGS_OF_NODE[name])
+        self.add_on_set_parameters_callback(self._check_parameters)
+        self.add_post_set_parameters_callback(self._apply_parameters)
+        self.reporter = HealthReporter(self, self._health)
+        self._start_timer = self.create_timer(
+            0.0, self._start, callback_group=MutuallyExclusiveCallbackGroup(),
+            clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def set_up(self) -> None:
+        """Load the model and create publishers."""
+
+    def begin(self) -> None:
+        """Start to take input; must return at once."""
+
+    def end(self) -> None:
+        """Stop to take input and end what is running; may be called again."""
+
+    def tear_down(self) -> None:
+        """Undo `set_up`, as far as it came; may be called again."""
+
+    def settings_changed(self) -> None:
+        """Hand changed live settings on."""
+
+    def parts_health(self) -> Mapping[str, Health]:
+        """Return the status of each part while the node is configured."""
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model; failure leaves the node unconfigured."""
+        return self._transition('configure', lambda: self._configure(state))
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to work."""
+        return self._transition('activate', lambda: self._activate(state))
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop to work; an answer that is being spoken ends as cancelled."""
+        return self._transition('deactivate', lambda: self._deactivate(state))
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the model."""
+        return self._transition('cleanup', self.close)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, from any state."""
+        return self._transition('shutdown', self.close)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free everything, so that the node can be configured again."""
+        return self._transition('error processing', self.close)
+
+    def close(self) -> None:
+        """Stop and free everything; may be called again."""
+        self.is_active = False
+        self.end()
+        self._ready = False
+        self.tear_down()
+        self.runtime.leave(self._kind)
+
+    def _configure(self, state: LifecycleState) -> None:
+        shared = SharedSettings(self.settings.model, self.settings.input, self.settings.cache)
+        self.runtime.join(self._kind, shared)
+        try:
+            self.set_up()
+        except BaseException:
+            self.close()
+            raise
+        super().on_configure(state)
+        self._ready = True
+        elsewhere = [field.name for settings in SETTINGS_OF_NODE.values()
+                     for field in setting_fields(settings)]
+        for text in unknown_overrides(self, elsewhere):
+            self.get_logger().warning(text)
+
+    def _activate(self, state: LifecycleState) -> None:
+        # Publishers first: a frame may be done before this returns.
+        super().on_activate(state)
+        self.begin()
+        self.is_active = True
+
+    def _deactivate(self, state: LifecycleState) -> None:
+        self.is_active = False
+        self.end()
+        super().on_deactivate(state)
+
+    def _transition(self, name: str, body: Callable[[], None]) -> TransitionCallbackReturn:
+        # rclpy turns an exception in a transition into an error without any log line.
+        try:
+            body()
+        except SamtokError as error:
+            self.get_logger().error(f'{name} failed: {error}')
+            return TransitionCallbackReturn.FAILURE
+        except Exception:
+            self.get_logger().error(f'{name} failed:\n{traceback.format_exc()}')
+            return TransitionCallbackReturn.ERROR
+        self.get_logger().info(f'{name}: done')
+        self.reporter.publish()
+        return TransitionCallbackReturn.SUCCESS
+
+    def input_health(self, images: ImageInput | None) -> Health:
+        """Return the status of the image input."""
+        if images is not None:
+            return images.health()
+        return Health(Level.OK, 'inactive: no images are taken')
+
+    def note_age(self, result: FrameResult) -> None:
+        """Measure how old an image is when its result goes out: what a planner feels."""
+        age_ns = self.get_clock().now().nanoseconds - result.stamp_ns
+        self.statistics.add_duration('age', age_ns / 1e9)
+
+    def create_output(self, message_type: type, topic: str, qos: QoSProfile) -> OutputPublisher:
+        """Create a publisher that is silent while the node is inactive."""
+        return OutputPublisher(self, message_type, topic, qos, self.problems)
+
+    def _health(self) -> Mapping[str, Health]:
+        if self._ready:
+            return self.parts_health()
+        state = self._state_machine.current_state[1]
+        return {'model': Health(Level.OK, f'no model is loaded: the node is {state}')}
+
+    def _start(self) -> None:
+        """Configure and activate by ourselves, or say how it is done."""
+        self._start_timer.cancel()
+        name = self.get_fully_qualified_name()
+        if not self.settings.autostart:
+            self.get_logger().info(
+                f'unconfigured; to start: ros2 lifecycle set {name} configure, then activate, or '
+                'set the parameter autostart to true')
+            return
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
+        return check_change(self.settings, parameters)
+
+    def _apply_parameters(self, parameters: list[Parameter]) -> None:
+        self.settings = changed_settings(self.settings, parameters)
+        self.settings_changed()

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Subscriptions that survive damaged messages and say why nothing arrives."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import QoSHistoryPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.serialization import deserialize_message
+from rcl_interfaces.msg import SetParametersResult
+
+from samtok_ros.errors import SamtokError
+from samtok_ros.runtime.problems import ProblemLog
+
+
+class RawSubscription:
+    """Takes messages as bytes and reads them itself.
+
+    The middleware drops a message it cannot read without a word to us; here it is counted and
+    reported. Everything a handler raises on purpose ends as a report as well, so that no message
+    can stop the node.
+    """
+
+    def __init__(
+        self, node: Node, message_type: type, topic: str, handler: Callable[[Any], None],
+        qos: QoSProfile, group: CallbackGroup, problems: ProblemLog, problem: str,
+    ) -> None:
+        """Subscribe.
+
+        Args:
+            node: it belongs to.
+            message_type: of the topic.
+            topic: relative name.
+            handler: takes a message; must return at once, may raise a SamtokError.
+            qos: default; history, depth and reliability can be overridden by parameters.
+            group: callback group of the handler.
+            problems: told of damaged and refused messages and of QoS that does not fit.
+            problem: kind under which they are counted.
+        """
+        self._node = node
+        self._type = message_type
+        self._handler = handler
+        self._problems = problems
+        self._problem = problem
+        self.qos = qos
+        self.qos_problem = ''
+        self.subscription = node.create_subscription(
+            message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(
+                callback=_refuse_keep_all))
+
+    @property
+    def topic(self) -> str:
+        """Resolved name of the topic."""
+        return self.subscription.topic_name
+
+    @property
+    def matched(self) -> int:
+        """Publishers that the middleware has connected us to."""
+        return self.subscription.get_publisher_count()
+
+    def destroy(self) -> None:
+        """End the subscription."""
+        self._node.destroy_subscription(self.subscription)
+
+    def publishers(self) -> list[str]:
+        """Name the publishers on the topic with their QoS, those that cannot reach us marked."""
+        lines = []
+        for info in self._node.get_publishers_info_by_topic(self.topic):
+            profile = info.qos_profile
+            line = f'{_full_name(info)} ({profile.reliability.name.lower()})'
+            if self._cannot_hear(profile):
+                line += ' INCOMPATIBLE'
+            if info.topic_type != self._type_name():
+                line += f' OF TYPE {info.topic_type}'
+            lines.append(line)
+        return lines
+
+    def _on_bytes(self, data: bytes) -> None:
+        try:
+            message = deserialize_message(data, self._type)
+        except Exception as error:  # Whatever the middleware's reader raises on damaged bytes.
+            self._problems.report(self._problem, f'message on {self.topic} cannot be read and is '
+                                  f'dropped: {len(data)} bytes, {_first_line(error)}')
+            return
+        try:
+            self._handler(message)
+        except SamtokError as error:
+            self._problems.report(self._problem,
+                                  f'message on {self.topic} is refused{_stamp(message)}: {error}')
+
+    def _on_incompatible(self, event: Any) -> None:
+        culprits = [_full_name(info)
+                    for info in self._node.get_publishers_info_by_topic(self.topic)
+                    if self._cannot_hear(info.qos_profile)]
+        policy = QoSPolicyKind(event.last_policy_kind).name.lower()
+        self.qos_problem = (
+            f'publisher {", ".join(culprits) or "unknown"} on {self.topic} offers incompatible '
+            f'{policy}: nothing arrives from it')
+        self._problems.report('incompatible_qos', self.qos_problem)
+
+    def _cannot_hear(self, offered: QoSProfile) -> bool:
+        return (self.qos.reliability == QoSReliabilityPolicy.RELIABLE
+                and offered.reliability == QoSReliabilityPolicy.BEST_EFFORT)
+
+    def _type_name(self) -> str:
+        package, kind = self._type.__module__.split('.')[:2]
+        return f'{package}/{kind}/{self._type.__name__}'
+
+
+def _refuse_keep_all(qos: QoSProfile) -> SetParametersResult:
+    if qos.history == QoSHistoryPolicy.KEEP_ALL:
+        return SetParametersResult(successful=False, reason='keep_all would fill the memory')
+    return SetParametersResult(successful=True)
+
+
+def _full_name(info: Any) -> str:
+    return f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+
+
+def _first_line(error: Exception) -> str:
+    # The middleware adds where in its own sources it gave up.
+    return (str(error).splitlines() or [type(error).__name__])[0].split(', at /')[0]
+
+
+def _stamp(message: Any) -> str:
+    header = getattr(message, 'header', None)
+    return f' (stamp {header.stamp.sec}.{header.stamp.nanosec:09})' if header else ''

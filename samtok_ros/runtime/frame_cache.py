@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames and the cache that keeps them until their words come back."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+
+from samtok_ros.regions import ImageSize
+from samtok_ros.runtime.backend import MaskModel
+
+
+class Frame:
+    """One camera image with its stamp, and what was computed from it.
+
+    Pixels are read when somebody needs them: a frame that is overwritten costs nothing. Only the
+    worker thread reads pixels and computes features.
+
+    Attributes:
+        stamp_ns: stamp of the image in nanoseconds; results carry it bit for bit.
+        frame_id: optical frame of the camera, as it came.
+        features: image features of the mask tokenizer, None until computed.
+        decoded: mask and predicted IoU by codes, for the answer that is being spoken.
+    """
+
+    def __init__(
+        self, stamp_ns: int, frame_id: str, read_rgb: Callable[[], np.ndarray], source_nbytes: int,
+    ) -> None:
+        """Wrap an image message.
+
+        Args:
+            stamp_ns: stamp of the image.
+            frame_id: frame of the image.
+            read_rgb: returns (H, W, 3) uint8, or raises ImageError; called at most once.
+            source_nbytes: memory the message holds.
+        """
+        self.stamp_ns = stamp_ns
+        self.frame_id = frame_id
+        self.features: object | None = None
+        self.decoded: dict[tuple[int, ...], tuple[np.ndarray, float]] = {}
+        self._read_rgb = read_rgb
+        self._image_rgb: np.ndarray | None = None
+        self._source_nbytes = source_nbytes
+
+    def image_rgb(self) -> np.ndarray:
+        """Return (H, W, 3) uint8.
+
+        Raises:
+            ImageError: the message cannot be read as an image.
+        """
+        if self._image_rgb is None:
+            self._image_rgb = self._read_rgb()
+        return self._image_rgb
+
+    @property
+    def size(self) -> ImageSize:
+        """Size of the image.
+
+        Raises:
+            ImageError: the message cannot be read as an image.
+        """
+        return ImageSize(*self.image_rgb().shape[:2])
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held: the message, pixels that are no view of it, features and masks."""
+        image = self._image_rgb
+        pixels = image.nbytes if image is not None and image.base is None else 0
+        features = getattr(self.features, 'nbytes', 0)
+        return self._source_nbytes + pixels + features + sum(
+            mask.nbytes for mask, _ in list(self.decoded.values()))
+
+
+class FrameCache:
+    """Frames by stamp, bounded by count and by memory; the oldest arrivals go first."""
+
+    def __init__(self, max_frames: int, max_bytes: int) -> None:
+        self._lock = threading.Lock()
+        self._frames: OrderedDict[int, Frame] = OrderedDict()
+        self._max_frames = max_frames
+        self._max_bytes = max_bytes
+
+    def resize(self, max_frames: int, max_bytes: int) -> None:
+        """Change the bounds."""
+        with self._lock:
+            self._max_frames, self._max_bytes = max_frames, max_bytes
+            self._evict()
+
+    def put(self, frame: Frame) -> None:
+        """Keep a frame; one with the same stamp is replaced."""
+        with self._lock:
+            self._frames.pop(frame.stamp_ns, None)
+            self._frames[frame.stamp_ns] = frame
+            self._evict()
+
+    def get(self, stamp_ns: int) -> Frame | None:
+        """Return the frame with exactly this stamp, or None."""
+        with self._lock:
+            return self._frames.get(stamp_ns)
+
+    def newest(self) -> Frame | None:
+        """Return the frame that came last, or None."""
+        with self._lock:
+            return next(reversed(self._frames.values()), None)
+
+    def features_of(self, frame: Frame, model: MaskModel) -> object:
+        """Return the frame's features, computed when they are first needed.
+
+        Raises:
+            ImageError: the frame cannot be read as an image.
+        """
+        if frame.features is None:
+            frame.features = model.embed_image(frame.image_rgb())
+            with self._lock:
+                self._evict()
+        return frame.features
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        with self._lock:
+            self._frames.clear()
+
+    def __len__(self) -> int:
+        """Frames kept."""
+        return len(self._frames)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory held by all frames."""
+        with self._lock:
+            return self._nbytes()
+
+    def stamps(self) -> tuple[int, ...]:
+        """Return the stamps of the frames kept, oldest arrival first."""
+        with self._lock:
+            return tuple(self._frames)
+
+    def _nbytes(self) -> int:
+        return sum(frame.nbytes for frame in self._frames.values())
+
+    def _evict(self) -> None:
+        # The newest frame stays even when it alone is over the memory bound: without it nothing
+        # could be decoded at all.
+        while len(self._frames) > self._max_frames or (
+                len(self._frames) > 1 and self._nbytes() > self._max_bytes):
+            self._frames.popitem(last=False)

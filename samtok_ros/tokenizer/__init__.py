@@ -1,0 +1,1 @@
+"""Mask tokenizer: masks <-> codes, against one image."""

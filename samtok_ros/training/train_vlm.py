@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Supervised fine-tuning of the vision-language model on questions about rendered scenes."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from samtok_ros.language.tiny_vlm import TinyVlmConfig, build_tiny_vlm
+from samtok_ros.training import gradient_sync
+from samtok_ros.training.code_targets import CodeTargets
+from samtok_ros.training.fast_forward import Kernels
+from samtok_ros.training.optim import (
+    WeightAverage,
+    build_optimizers,
+    learning_rate_factor,
+    load_optimizer_states_,
+    optimizer_states,
+    set_learning_rate_,
+)
+from samtok_ros.training.questions import corpus
+from samtok_ros.training.runs import Budget, RunDirectory
+from samtok_ros.training.vlm_data import (
+    PREFIX_END,
+    PREFIX_TEXT,
+    QuestionBatchConfig,
+    QuestionWriter,
+    VlmDataset,
+)
+from samtok_ros.training.vlm_learner import Layout, VlmLearner, VlmLossConfig
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class VlmTrainingConfig:
+    """Recipe of the fine-tuning.
+
+    Attributes:
+        vlm: sizes of the model.
+        batch: what a batch holds, for each process.
+        losses: shares of the losses.
+        lr_matrix, lr_other: peak rates of Muon and AdamW.
+        vision_lr_factor: factor on both for the vision tower, which comes pretrained.
+        weight_decay: of the matrices.
+        warm_up: share of the budget spent raising the rates.
+        average_decay: of the averaged weights, which are the result.
+        code_temperature: softness of the targets of mask words, see CodeTargets.
+        code_alternatives: share of masks written with another first word.
+        corpus_scenes: imagined scenes whose texts train the text tokenizer.
+        budget: how long to train; the rates decay to its end.
+        steps: stop after so many steps whatever the budget says, 0 = no limit.
+        save_every_s: seconds between checkpoints.
+        validate_every_s: seconds between free generations on validation scenes.
+        compiled: compile the blocks; pays off after a minute.
+        autocast: run matrix products in bfloat16.
+        device: 'cpu' or 'cuda'.
+        seed: of weights, order and questions.
+    """
+
+    vlm: TinyVlmConfig = field(default_factory=TinyVlmConfig)
+    batch: QuestionBatchConfig = field(default_factory=QuestionBatchConfig)
+    losses: VlmLossConfig = field(default_factory=VlmLossConfig)
+    lr_matrix: float = 2e-3
+    lr_other: float = 2e-3
+    vision_lr_factor: float = 0.5
+    weight_decay: float = 0.01
+    warm_up: float = 0.02
+    average_decay: float = 0.998
+    code_temperature: float = 0.5
+    code_alternatives: float = 0.3
+    corpus_scenes: int = 3000
+    budget: Budget = field(default_factory=lambda: Budget(wall_s=5400))
+    steps: int = 0
+    save_every_s: float = 180.0
+    validate_every_s: float = 600.0
+    compiled: bool = True
+    autocast: bool = True
+    device: str = 'cpu'
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class VlmTrainingData:
+    """What is trained on.
+
+    Attributes:
+        make_dataset: builds the dataset for a writer and its targets.
+        codebooks: (2, K, C) of the finished mask tokenizer.
+        vision_weights: `vision.pt` of the vision pretraining, None = start from nothing.
+        validate: measures a learner by free generation; returns figures. None = no validation.
+    """
+
+    make_dataset: Callable[[QuestionWriter, CodeTargets], VlmDataset]
+    codebooks: np.ndarray
+    vision_weights: Path | None = None
+    validate: Callable[[VlmLearner, QuestionWriter], dict[str, float]] | None = None
+
+
+def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -> VlmLearner:
+    """Train, or go on training, until the budget is used up.
+
+    With several processes every one calls this after `gradient_sync.join_group`; all read the same
+    checkpoint and only the first one writes.
+
+    Args:
+        data: scenes with codes, and the start.
+        run_dir: curves, checkpoints; `model/` is the untrained directory with text tokenizer and
+            processor, `averaged.pt` holds the result for `export_vlm`.
+        config: the recipe.
+    Returns:
+        the learner with averaged weights.
+    """
+    torch.manual_seed(config.seed)
+    rank = gradient_sync.rank()
+    run = RunDirectory(run_dir if rank == 0 else run_dir / f'process-{rank}')
+    learner, writer, targets = build_learner(run_dir / 'model', data, config)
+    learner.to(config.device)
+    optimizers = _optimizers(learner, config)
+    average = WeightAverage(learner, config.average_decay)
+    step = _resume_(run, run_dir, learner, optimizers, average, rank)
+    if step == 0 and data.vision_weights is not None:
+        load_vision_(learner, data.vision_weights)
+        average = WeightAverage(learner, config.average_decay)
+    dataset = data.make_dataset(writer, targets)
+    kernels = Kernels.compiled() if config.compiled else None
+    saved_s = checked_s = time.monotonic()
+    progress = run.progress(config.budget)
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    while progress < 1.0 and not 0 < config.steps <= step:
+        set_learning_rate_(optimizers, learning_rate_factor(progress, config.warm_up))
+        batch = _draw_batch(dataset, config, step, rank).to(config.device)
+        with torch.autocast(config.device, torch.bfloat16, enabled=config.autocast):
+            parts = learner.loss(batch, kernels)
+        parts.loss.backward()
+        progress = gradient_sync.average_(parameters, run.progress(config.budget))
+        norm = nn.utils.clip_grad_norm_(parameters, 1.0).item()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        step += 1
+        average.update(learner)
+        if step % 10 == 0:
+            run.log(step, loss=parts.loss.item(), **parts.figures, norm=norm, progress=progress)
+        if rank:
+            continue
+        if time.monotonic() - saved_s > config.save_every_s:
+            _save(run, learner, optimizers, average, step)
+            saved_s = time.monotonic()
+        if data.validate and time.monotonic() - checked_s > config.validate_every_s:
+            _validate(run, learner, average, writer, data, step)
+            checked_s = time.monotonic()
+    if rank == 0:
+        _save(run, learner, optimizers, average, step)
+        if data.validate:
+            _validate(run, learner, average, writer, data, step)
+    learner.load_state_dict(average.weights)
+    return learner
+
+
+def build_learner(model_dir: Path, data: VlmTrainingData, config: VlmTrainingConfig,
+                  ) -> tuple[VlmLearner, QuestionWriter, CodeTargets]:
+    """Build model, text tokenizer and losses; the directory is written if it is not there."""
+    from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+
+    if not (model_dir / 'config.json').exists():
+        build_tiny_vlm(model_dir, corpus(config.corpus_scenes, config.seed), config.vlm,
+                       config.seed)
+    model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir, dtype=torch.float32,
+                                                            local_files_only=True)
+    text_tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+    targets = CodeTargets(data.codebooks, config.code_temperature, config.code_alternatives)
+    writer = QuestionWriter(text_tokenizer, targets, config.batch.weights)
+    layout = Layout(tuple(writer.token_ids(PREFIX_TEXT)), tuple(writer.token_ids(PREFIX_END)),
+                    tuple(ids[0] for ids in writer.ids.level_ids), data.codebooks.shape[1])
+    sums = (data.codebooks[0][:, None] + data.codebooks[1][None]).reshape(
+        -1, data.codebooks.shape[2])
+    scale = torch.from_numpy(np.stack([sums.mean(0), sums.std(0) + 1e-6])).float()
+    learner = VlmLearner(model, layout, scale, config.losses)
+    _start_mask_words_(model, layout, data.codebooks, config.seed)
+    return learner, writer, targets
+
+
+@torch.no_grad()
+def _start_mask_words_(model: nn.Module, layout: Layout, codebooks: np.ndarray, seed: int) -> None:
+    """Give neighbouring codes neighbouring embeddings: a random projection of the codebook rows.
+
+    Source: differs: the published rows start as noise around the mean of the old ones, which suits
+    a pretrained model.
+    """
+    table = model.get_input_embeddings().weight
+    generator = torch.Generator().manual_seed(seed)
+    for level, first in enumerate(layout.first_words):
+        rows = torch.from_numpy(np.asarray(codebooks[level])).float()
+        rows = (rows - rows.mean(0)) / (rows - rows.mean(0)).std().clamp(min=1e-6)
+        projection = torch.randn(rows.shape[1], table.shape[1], generator=generator)
+        table[first:first + len(rows)] = 0.03 * rows @ projection / rows.shape[1] ** 0.5
+
+
+def load_vision_(learner: VlmLearner, path: Path) -> None:
+    """Start vision tower and dense heads from the vision pretraining."""
+    weights = torch.load(path, map_location='cpu', weights_only=False)['run']['learner']
+    learner.model.model.visual.load_state_dict(
+        {name.removeprefix('visual.'): value for name, value in weights.items()
+         if name.startswith('visual.')})
+    learner.heads.load_state_dict(
+        {name.removeprefix('heads.'): value for name, value in weights.items()
+         if name.startswith('heads.')})
+
+
+def _optimizers(learner: VlmLearner, config: VlmTrainingConfig) -> list[torch.optim.Optimizer]:
+    """Vision tower at a lower rate; linear read-outs by AdamW."""
+    read_outs = nn.ModuleList([learner.heads, learner.embedding_head])
+    factor = config.vision_lr_factor
+    return [
+        *build_optimizers(learner.model.model.language_model, config.lr_matrix, config.lr_other,
+                          config.weight_decay),
+        *build_optimizers(learner.model.model.visual, factor * config.lr_matrix,
+                          factor * config.lr_other, config.weight_decay),
+        *build_optimizers(read_outs, 0.0, config.lr_other, config.weight_decay),
+    ]
+
+
+def _draw_batch(dataset: VlmDataset, config: VlmTrainingConfig, step: int, rank: int):
+    """Seeded by step and process: a resumed run goes on with the batches it would have had."""
+    rng = np.random.default_rng([config.seed, step, rank])
+    indices = rng.integers(0, len(dataset.codes), config.batch.images)
+    return dataset.batch(indices, rng, config.batch)
+
+
+def _resume_(run: RunDirectory, run_dir: Path, learner: VlmLearner,
+             optimizers: Sequence[torch.optim.Optimizer], average: WeightAverage, rank: int) -> int:
+    state = run.load() if rank == 0 else RunDirectory(run_dir).load()
+    if state is None:
+        return 0
+    learner.load_state_dict(state['learner'])
+    load_optimizer_states_(list(optimizers), state['optimizers'])
+    average.weights, average.step = state['average'], state['average_step']
+    logger.info('resumed at step %d', state['step'])
+    return state['step']
+
+
+def _save(run: RunDirectory, learner: VlmLearner, optimizers: list, average: WeightAverage,
+          step: int) -> None:
+    run.save({'learner': learner.state_dict(), 'optimizers': optimizer_states(optimizers),
+              'average': average.weights, 'average_step': average.step, 'step': step})
+    run.save({'learner': average.weights, 'step': step}, 'averaged.pt')
+
+
+def _validate(run: RunDirectory, learner: VlmLearner, average: WeightAverage,
+              writer: QuestionWriter, data: VlmTrainingData, step: int) -> None:
+    """Measure the averaged weights, then put the present ones back."""
+    present = {name: value.clone() for name, value in learner.state_dict().items()}
+    learner.load_state_dict(average.weights)
+    figures = {f'val_{name}': value for name, value in data.validate(learner, writer).items()}
+    learner.load_state_dict(present)
+    run.log(step, **figures)
+    logger.info('validation at step %d: %s', step, figures)
+
+
+def export_vlm(run_dir: Path, out_dir: Path, dtype: str = 'bfloat16') -> None:
+    """Write the averaged weights as a model directory that transformers loads.
+
+    Args:
+        run_dir: of `train_vlm`.
+        out_dir: gets configuration, text tokenizer, processor and weights; other files stay.
+        dtype: of the stored weights.
+    """
+    from transformers import AutoProcessor, Qwen3VLForConditionalGeneration
+
+    model_dir = run_dir / 'model'
+    model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir, local_files_only=True)
+    weights = torch.load(run_dir / 'averaged.pt', map_location='cpu',
+                         weights_only=False)['run']['learner']
+    model.load_state_dict({name.removeprefix('model.'): value for name, value in weights.items()
+                           if name.startswith('model.')}, strict=False)
+    model.tie_weights()
+    out_dir.mkdir(parents=True, exist_ok=True)
+    model.to(getattr(torch, dtype)).save_pretrained(out_dir)
+    AutoProcessor.from_pretrained(model_dir, local_files_only=True).save_pretrained(out_dir)

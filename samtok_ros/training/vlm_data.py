@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches for the fine-tuning of the vision-language model: images, questions, answers, weights."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from samtok_ros.training.code_targets import CodeTargets
+from samtok_ros.training.questions import Question, draw_question
+from samtok_ros.training.scene_images import (
+    CELLS_HW,
+    MAX_OBJECTS,
+    Augmentation,
+    SceneImages,
+    Scenes,
+)
+from samtok_ros.words.vocabulary import MaskTokenIds, MaskVocabulary
+
+PREFIX_TEXT = '<|im_start|>user\n<|vision_start|>'
+PREFIX_END = '<|vision_end|>'
+TURN_CHANGE = '<|im_end|>\n<|im_start|>assistant\n'
+END_OF_TURN = '<|im_end|>'
+_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Questions that are padded to the same length.
+
+    Attributes:
+        families: with their shares.
+        count: questions for each image.
+        length: tokens, padding included; longer questions are drawn again.
+    """
+
+    families: tuple[tuple[str, float], ...]
+    count: int
+    length: int
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the answer's tokens.
+
+    Attributes:
+        decision: tokens after which answers differ: the first one, and the one after a label.
+        first_word, second_word: mask words.
+        reply: words of a region answer.
+        layout: tokens that follow from those before: brackets, labels, the end.
+    """
+
+    decision: float = 1.0
+    first_word: float = 1.5
+    second_word: float = 0.75
+    reply: float = 1.0
+    layout: float = 0.15
+
+
+@dataclass(frozen=True)
+class QuestionBatchConfig:
+    """What a batch holds.
+
+    Attributes:
+        images: images of a batch.
+        groups: questions of each image.
+        weights: of the answer's tokens.
+        augmentation: of the images; mask words tell places, so nothing may move.
+    """
+
+    images: int = 8
+    groups: tuple[GroupPlan, ...] = (
+        GroupPlan((('single', 1.0),), 5, 36),
+        GroupPlan((('none', 0.5), ('region', 0.5)), 5, 28),
+        GroupPlan((('several', 1.0),), 1, 56),
+    )
+    weights: LossWeights = field(default_factory=LossWeights)
+    augmentation: Augmentation = field(
+        default_factory=lambda: Augmentation(flip=0.0, warp=0.0, colour=0.1))
+
+
+@dataclass(frozen=True)
+class QuestionTensors:
+    """Questions of one group, on B images.
+
+    Attributes:
+        token_ids: (B, Q, L) int64, padded at the end.
+        weights: (B, Q, L) float32 weight of predicting this token from those before, 0 = not at all.
+        word_places: (n,) int64 places of mask words of answers, counted over B*Q*L.
+        word_levels: (n,) int64 level of each, from 0.
+        word_targets: (n, K) float32 target distribution over the codes of its level.
+        look_places: (m,) int64 places that should look at something, counted over B*Q*L.
+        look_cells: (m, 70) float32, 1 where the thing is.
+        family_index: (B, Q) int64 index into FAMILIES, for reports.
+    """
+
+    token_ids: torch.Tensor
+    weights: torch.Tensor
+    word_places: torch.Tensor
+    word_levels: torch.Tensor
+    word_targets: torch.Tensor
+    look_places: torch.Tensor
+    look_cells: torch.Tensor
+
+    def to(self, device: torch.device) -> 'QuestionTensors':
+        """Move everything."""
+        return QuestionTensors(*(getattr(self, name).to(device)
+                                 for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class VlmBatch:
+    """One training batch.
+
+    Attributes:
+        images: (B, 224, 320, 3) uint8.
+        labels: (B, 224, 320) uint8 object ids.
+        attributes: (B, 13, 3) int64.
+        embeddings: (B, 13, C) float32 quantised mask embedding by object id, zeros where none.
+        groups: the questions.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    attributes: torch.Tensor
+    embeddings: torch.Tensor
+    groups: tuple[QuestionTensors, ...]
+
+    def to(self, device: torch.device) -> 'VlmBatch':
+        """Move everything."""
+        return VlmBatch(self.images.to(device), self.labels.to(device),
+                        self.attributes.to(device), self.embeddings.to(device),
+                        tuple(group.to(device) for group in self.groups))
+
+
+def encode_scenes(tokenizer, scenes: Scenes, cache_path: Path,
+                  report: Callable[[int], None] | None = None) -> np.ndarray:
+    """Encode every mask of every scene with a finished mask tokenizer, once.
+
+    Args:
+        tokenizer: a MaskTokenizer.
+        scenes: the store; only ever grows.
+        cache_path: `.npy` file; scenes already in it are not encoded again.
+        report: called with the number of finished scenes now and then.
+    Returns:
+        (S, 13, D) int16 codes by object id, -1 where there is no mask.
+    """
+    depth = tokenizer.config.codebook_depth
+    done = np.load(cache_path) if cache_path.exists() else np.zeros((0, MAX_OBJECTS + 1, depth),
+                                                                    np.int16)
+    table = np.full((len(scenes), MAX_OBJECTS + 1, depth), -1, np.int16)
+    table[:len(done)] = done
+    for index in range(len(done), len(scenes)):
+        segmentation = np.asarray(scenes.segmentation(index))
+        ids = [number for number in np.unique(segmentation) if number]
+        if ids:
+            features = tokenizer.embed_image(np.asarray(scenes.rgb(index)))
+            masks = np.stack([segmentation == number for number in ids])
+            table[index, ids] = tokenizer.encode(features, masks)
+        if (index + 1) % 500 == 0 or index + 1 == len(scenes):
+            np.save(cache_path, table[:index + 1])
+            if report:
+                report(index + 1)
+    return table
+
+
+class QuestionWriter:
+    """Writes questions as token ids, with weights and targets."""
+
+    def __init__(self, text_tokenizer, targets: CodeTargets, weights: LossWeights):
+        """Look up the ids of all markers.
+
+        Args:
+            text_tokenizer: a fast tokenizer with mask words.
+            targets: soft targets of mask words.
+            weights: of the answer's tokens.
+        """
+        self._encode = text_tokenizer.backend_tokenizer.encode
+        self._targets = targets
+        self._weights = weights
+        self.vocabulary = MaskVocabulary()
+        self.ids = MaskTokenIds.from_text_tokenizer(text_tokenizer, self.vocabulary)
+        self.pad_id = text_tokenizer.pad_token_id
+        self.end_id = text_tokenizer.convert_tokens_to_ids(END_OF_TURN)
+        self._first_words = set(self.ids.level_ids[0])
+
+    def token_ids(self, text: str) -> list[int]:
+        """Tokenize text that holds markers and mask words."""
+        return self._encode(text, add_special_tokens=False).ids
+
+    def prompt_ids(self, question: Question, codes: np.ndarray) -> list[int]:
+        """Token ids from behind the image up to where the answer starts.
+
+        Args:
+            question: to write.
+            codes: (13, D) true codes by object id.
+        """
+        return self.token_ids(question.filled_instruction(codes, self.vocabulary) + TURN_CHANGE)
+
+    def write(self, question: Question, codes: np.ndarray, rng: np.random.Generator,
+              ) -> 'WrittenQuestion':
+        """Write a question with its answer."""
+        spans = {target: self._targets.draw(codes[target], rng) for target in question.targets}
+        prompt = self.prompt_ids(question, codes)
+        chosen = {target: span.codes for target, span in spans.items()}
+        answer = self.token_ids(question.answer(chosen, self.vocabulary) + END_OF_TURN)
+        written = WrittenQuestion(prompt + answer, [0.0] * len(prompt)
+                                  + self._answer_weights(question, answer))
+        start = len(prompt)
+        objects = list(question.targets) or ([question.region] if question.region else [])
+        if objects:
+            # The place that decides what to answer should see what the answer is about.
+            written.looks.append((start - 1, objects))
+        if question.family == 'region':
+            written.looks += [(start + k, objects) for k in range(min(3, len(answer) - 1))]
+            written.looks += [(place, objects) for place, token in enumerate(prompt)
+                              if token in self._first_words or token == self.ids.end_id]
+        number = 0
+        for place, token in enumerate(answer):
+            if token in self._first_words:
+                target = question.targets[number]
+                number += 1
+                for level, distribution in enumerate(spans[target].distributions):
+                    written.words.append((start + place + level, level, distribution))
+                # From the opening of the item to the first word: these predict the span.
+                written.looks += [(start + place - k, [target]) for k in range(3)
+                                  if k < 2 or place > 2]
+        return written
+
+    def _answer_weights(self, question: Question, answer: list[int]) -> list[float]:
+        """Weight each token of an answer by how much it decides."""
+        weights, how = [], self._weights
+        for place, token in enumerate(answer):
+            if place == 0:
+                weights.append(how.decision)
+            elif question.family == 'region':
+                weights.append(how.reply if 2 <= place < len(answer) - 1 else how.layout)
+            elif token in self._first_words:
+                weights.append(how.first_word)
+            elif answer[place - 1] in self._first_words:
+                weights.append(how.second_word)
+            elif question.targets and place == len(answer) - 2 or self._opens_item(token, answer):
+                weights.append(how.decision)
+            else:
+                weights.append(how.layout)
+        return weights
+
+    def _opens_item(self, token: int, answer: list[int]) -> bool:
+        """Say whether a token leads over to another mask of the list."""
+        return token in self.list_joint_ids
+
+    @property
+    def list_joint_ids(self) -> set[int]:
+        """Ids that only stand between two items."""
+        if not hasattr(self, '_joints'):
+            self._joints = {self.token_ids('"},\n{"mask_2d": "')[0]}
+        return self._joints
+
+
+@dataclass
+class WrittenQuestion:
+    """One question as token ids; places count from its first token."""
+
+    token_ids: list[int]
+    weights: list[float]
+    words: list[tuple[int, int, np.ndarray]] = field(default_factory=list)
+    looks: list[tuple[int, list[int]]] = field(default_factory=list)
+
+
+class VlmDataset:
+    """Scenes with codes and descriptions, from which batches of questions are drawn."""
+
+    def __init__(self, images: SceneImages, descriptions: Sequence, codes: np.ndarray,
+                 writer: QuestionWriter, targets: CodeTargets):
+        """Join what belongs to the same scenes.
+
+        Args:
+            images: of S scenes.
+            descriptions: S SceneDescriptions.
+            codes: (S, 13, D) of `encode_scenes`.
+            writer: makes token ids.
+            targets: of mask words.
+        """
+        self.images = images
+        self.descriptions = descriptions
+        self.codes = codes
+        self.writer = writer
+        self.targets = targets
+
+    def batch(self, indices: Sequence[int], rng: np.random.Generator,
+              config: QuestionBatchConfig) -> VlmBatch:
+        """Draw questions on some scenes and write them as tensors."""
+        images, labels, attributes = self.images.batch(indices, rng, config.augmentation)
+        cells = cell_masks(labels)
+        groups = []
+        for plan in config.groups:
+            written = [[self._draw(index, plan, rng) for _ in range(plan.count)]
+                       for index in indices]
+            groups.append(self._collate(written, cells, plan.length))
+        table = self.codes[list(indices)].astype(np.int64)
+        embeddings = self.targets.embedding(np.maximum(table, 0).reshape(-1, table.shape[-1]))
+        embeddings = embeddings.reshape(*table.shape[:2], -1) * (table[..., :1] >= 0)
+        return VlmBatch(images, labels, attributes, torch.from_numpy(embeddings), tuple(groups))
+
+    def _draw(self, index: int, plan: GroupPlan, rng: np.random.Generator) -> WrittenQuestion:
+        families, shares = zip(*plan.families, strict=True)
+        for _ in range(_DRAWS):
+            family = families[int(rng.choice(len(families), p=np.array(shares) / sum(shares)))]
+            question = draw_question(self.descriptions[index], rng, family)
+            written = self.writer.write(question, self.codes[index], rng)
+            if len(written.token_ids) <= plan.length:
+                return written
+        raise AssertionError(f'no question of {plan} fits')
+
+    def _collate(self, written: list[list[WrittenQuestion]], cells: torch.Tensor, length: int,
+                 ) -> QuestionTensors:
+        batch, count = len(written), len(written[0])
+        token_ids = np.full((batch, count, length), self.writer.pad_id, np.int64)
+        weights = np.zeros((batch, count, length), np.float32)
+        words, looks, seen = [], [], []
+        for image, questions in enumerate(written):
+            for number, question in enumerate(questions):
+                size = len(question.token_ids)
+                token_ids[image, number, :size] = question.token_ids
+                weights[image, number, :size] = question.weights
+                base = (image * count + number) * length
+                words += [(base + place, level, row) for place, level, row in question.words]
+                for place, objects in question.looks:
+                    looks.append(base + place)
+                    seen.append(cells[image, objects].amax(0))
+        size = self.targets.codebooks.shape[1]
+        return QuestionTensors(
+            torch.from_numpy(token_ids), torch.from_numpy(weights),
+            torch.tensor([place for place, _, _ in words], dtype=torch.int64),
+            torch.tensor([level for _, level, _ in words], dtype=torch.int64),
+            torch.from_numpy(np.stack([row for _, _, row in words]) if words
+                             else np.zeros((0, size), np.float32)),
+            torch.tensor(looks, dtype=torch.int64),
+            torch.stack(seen) if seen else torch.zeros(0, CELLS_HW[0] * CELLS_HW[1]))
+
+
+def cell_masks(labels: torch.Tensor, least_share: float = 0.3) -> torch.Tensor:
+    """Mark the cells an object is on: those with a fair share of what its fullest cell has.
+
+    Args:
+        labels: (B, 224, 320) uint8 object ids.
+        least_share: of the object's pixels in its fullest cell.
+    Returns:
+        (B, 13, 70) float32 of 0 and 1.
+    """
+    batch = labels.shape[0]
+    rows, columns = CELLS_HW
+    step = labels.shape[1] // rows
+    pixels = labels.view(batch, rows, step, columns, step).transpose(2, 3).reshape(
+        batch, rows * columns, -1).long()
+    counts = torch.zeros(batch, rows * columns, MAX_OBJECTS + 1)
+    counts.scatter_add_(2, pixels, torch.ones_like(pixels, dtype=torch.float32))
+    counts = counts.transpose(1, 2)
+    most = counts.amax(-1, keepdim=True).clamp(min=1)
+    return (counts >= least_share * most).float()

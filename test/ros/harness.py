@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS domain per test, nodes in child processes, and a peer that plays camera and planner."""
+
+import array
+import os
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before the first context: tests must not hear other machines.
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+
+rclpy = pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
+pytest.importorskip('samtok_ros.msg', reason='the messages of samtok_ros are not built here')
+
+from ament_index_python.packages import get_package_prefix  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+
+from samtok_ros.msg import Goal, MaskWords, RegionMasks  # noqa: E402
+
+DEADLINE_S = 90.0
+FAKE = {'model.backend': 'fake', 'autostart': True}
+REPLAY = {'input.every_frame': True, 'input.reliability': 'reliable', 'input.depth': 1000,
+          'words.wait_s': 60.0, **FAKE}
+SECOND_NS = 1_000_000_000
+START_NS = 1_700_000_000 * SECOND_NS + 123_456_789
+
+CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, UNCONFIGURED_SHUTDOWN, INACTIVE_SHUTDOWN = 1, 2, 3, 4, 5, 6
+ACTIVE_SHUTDOWN = 7
+
+
+def reliable(depth=1000):
+    return QoSProfile(depth=depth, reliability=QoSReliabilityPolicy.RELIABLE)
+
+
+def best_effort(depth=1):
+    return QoSProfile(depth=depth, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+
+
+def latched():
+    return QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE,
+                      durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def wait_until(condition, what, timeout_s=DEADLINE_S):
+    """Wait for a condition and return its value; a test never sleeps for a fixed time."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f'not within {timeout_s} s: {what}'
+        time.sleep(0.01)
+    return value
+
+
+def stamp_ns(message):
+    return message.header.stamp.sec * SECOND_NS + message.header.stamp.nanosec
+
+
+def set_stamp(header, ns):
+    header.stamp.sec, header.stamp.nanosec = divmod(ns, SECOND_NS)
+
+
+def pixels(seed=0, height=48, width=64):
+    """(height, width, 3) uint8 noise; another seed is another picture."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def image_message(ns, image_rgb, encoding='rgb8', padding=0):
+    """An image message as a camera sends it; `padding` bytes follow each row."""
+    height, width = image_rgb.shape[:2]
+    rows = {'rgb8': image_rgb, 'bgr8': image_rgb[..., ::-1], 'mono8': image_rgb[..., :1]}.get(
+        encoding, image_rgb)
+    rows = np.ascontiguousarray(rows).reshape(height, -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
+    message = Image(height=height, width=width, encoding=encoding, step=rows.shape[1])
+    message.header.frame_id = 'camera_color_optical_frame'
+    set_stamp(message.header, ns)
+    message.data = array.array('B', rows.tobytes())
+    return message
+
+
+class Received:
+    """Messages of one subscription, in order of arrival."""
+
+    def __init__(self, topic):
+        self.topic = topic
+        self.messages = []
+
+    def wait(self, matches=lambda message: True, count=1, timeout_s=DEADLINE_S):
+        """Wait for `count` matching messages and return them; one alone when count is 1."""
+        found = wait_until(
+            lambda: (hits := [m for m in list(self.messages) if matches(m)])[count - 1:] and hits,
+            f'{count} messages on {self.topic}, {len(self.messages)} came', timeout_s)
+        return found[0] if count == 1 else found
+
+
+class Peer:
+    """A node of the test process, spun in a thread."""
+
+    def __init__(self, context, name='peer'):
+        self.node = rclpy.create_node(name, context=context, namespace='samtok')
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._thread.start()
+        self.diagnostics = {}
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 100)
+
+    def close(self):
+        self._executor.shutdown()
+        self._thread.join()
+        self.node.destroy_node()
+
+    def listen(self, message_type, topic, qos=None):
+        received = Received(topic)
+        received.subscription = self.node.create_subscription(
+            message_type, topic, received.messages.append, qos or reliable())
+        return received
+
+    def publisher(self, message_type, topic, qos=None, wait=True):
+        publisher = self.node.create_publisher(message_type, topic, qos or reliable())
+        if wait:
+            wait_until(publisher.get_subscription_count, f'a subscription on {topic}')
+        return publisher
+
+    def call(self, service_type, name, timeout_s=DEADLINE_S, **fields):
+        client = self.node.create_client(service_type, name)
+        try:
+            assert client.wait_for_service(timeout_s), f'no service {name}'
+            future = client.call_async(service_type.Request(**fields))
+            wait_until(future.done, f'answer of {name}', timeout_s)
+            return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def state(self, node, timeout_s=DEADLINE_S):
+        return self.call(GetState, f'{node}/get_state', timeout_s).current_state.label
+
+    def change(self, node, transition):
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self.call(ChangeState, f'{node}/change_state', transition=request.transition).success
+
+    def health(self, node, part, matches=lambda status: True, timeout_s=DEADLINE_S):
+        """Wait for a diagnostic status that matches; return (level, message, values)."""
+        key = f'samtok/{node}: {part}'
+        return wait_until(
+            lambda: (found := self.diagnostics.get(key)) and matches(found) and found,
+            f'status {key} that matches; last is {self.diagnostics.get(key)}', timeout_s)
+
+    def value(self, node, part, name, matches):
+        """Wait until a value in diagnostics matches."""
+        return self.health(node, part, lambda found: matches(found[2].get(name, '')))[2][name]
+
+    def _on_diagnostics(self, message):
+        for status in message.status:
+            self.diagnostics[status.name] = (
+                status.level[0], status.message, {v.key: v.value for v in status.values})
+
+
+class NodeProcess:
+    """One of our programs in a child process, as `ros2 run` would start it."""
+
+    def __init__(self, program, parameters, ros_args, domain, log_path):
+        path = Path(get_package_prefix('samtok_ros'), 'lib', 'samtok_ros', program)
+        command = [str(path), '--ros-args']
+        for name, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            command += ['-p', f'{name}:={text}']
+        self._log_path = log_path
+        environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain), 'RCUTILS_COLORIZED_OUTPUT': '0',
+                       'RCUTILS_LOGGING_BUFFERED_STREAM': '0', 'OMP_NUM_THREADS': '1'}
+        with log_path.open('wb') as log:
+            self.process = subprocess.Popen([*command, *ros_args], stdout=log, stderr=log,
+                                            env=environment, cwd=log_path.parent)
+
+    def log(self):
+        return self._log_path.read_text(errors='replace')
+
+    def wait_for_log(self, text, count=1):
+        wait_until(lambda: self.log().count(text) >= count, f'{text!r} in the log:\n{self.log()}')
+
+    def wait_for_exit(self, timeout_s=DEADLINE_S):
+        return self.process.wait(timeout_s)
+
+    def stop(self, number=signal.SIGINT):
+        """Ask the process to end; return its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.wait_for_exit()
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+class World:
+    """One domain with a peer and the programs under test."""
+
+    def __init__(self, domain, folder):
+        self.domain = domain
+        self.folder = folder
+        self.programs = []
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=domain)
+        self.peer = Peer(self._context)
+
+    def start(self, program='perception', parameters=None, ros_args=()):
+        path = self.folder / f'{program}_{len(self.programs)}.log'
+        started = NodeProcess(program, FAKE if parameters is None else parameters, list(ros_args),
+                              self.domain, path)
+        self.programs.append(started)
+        return started
+
+    def close(self):
+        """End the programs; each must end cleanly, without a traceback."""
+        try:
+            for program in self.programs:
+                status = program.stop()
+                log = program.log()
+                assert status == 0, f'exit status {status}:\n{log}'
+                assert 'Traceback' not in log, log
+        finally:
+            for program in self.programs:
+                program.kill()
+            self.peer.close()
+            self._context.try_shutdown()
+
+
+class Scene:
+    """The usual set-up: outputs listened to, inputs connected, nodes active."""
+
+    def __init__(self, world, split=False, image_qos=None, image_type=Image, image_topic='image'):
+        self.peer = peer = world.peer
+        peer.diagnostics.clear()
+        self.words = peer.listen(MaskWords, 'mask_words')
+        self.masks = peer.listen(RegionMasks, 'masks')
+        self.target = peer.listen(Image, 'target/mask', latched())
+        self.images = peer.publisher(image_type, image_topic, image_qos)
+        self.goals = peer.publisher(Goal, 'goal')
+        # A best effort reader loses what comes before it knows the writer, so both ends are asked.
+        for node in ('grounding', 'mask_tokenizer') if split else ('grounding',):
+            peer.value(node, 'input', 'matched_publishers', lambda count: count not in ('', '0'))
+        outputs = {'mask_words': ('grounding', 2), 'masks': ('mask_tokenizer', 1),
+                   'target/mask': ('mask_tokenizer', 1)}
+        for topic, (node, count) in outputs.items():
+            peer.value(node, 'output', f'/samtok/{topic}',
+                       lambda text, count=count: text[:1].isdigit() and int(text[:1]) >= count)
+        for received in (self.words, self.masks, self.target):
+            wait_until(received.subscription.get_publisher_count, f'publisher {received.topic}')
+        self._goal_count = int(peer.value('grounding', 'inference', 'goals', str.isdigit))
+
+    def set_goal(self, text, ns=0):
+        """Publish a goal and wait until the node has taken it."""
+        goal = Goal(text=text)
+        set_stamp(goal.header, ns)
+        self.goals.publish(goal)
+        self._goal_count += 1
+        wanted = str(self._goal_count)
+        self.peer.value('grounding', 'inference', 'goals', lambda value: value == wanted)
+
+    def show(self, ns=START_NS, seed=0, **form):
+        self.images.publish(image_message(ns, pixels(seed), **form))
+
+    def answer(self, ns=START_NS, goal=None):
+        """Wait for the complete words of an image."""
+        return self.words.wait(lambda m: m.complete and stamp_ns(m) == ns
+                               and goal in (None, m.goal))
+
+    def masks_of(self, ns=START_NS):
+        """Wait for the complete masks of an image."""
+        return self.masks.wait(lambda m: m.complete and stamp_ns(m) == ns)
+
+
+@contextmanager
+def own_domain():
+    """Reserve a domain id that no test running beside this one uses."""
+    try:
+        from domain_coordinator import domain_id
+    except ImportError:
+        yield 1 + os.getpid() % 100
+        return
+    with domain_id() as domain:
+        yield domain

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mask tokenizer's network and its door for arrays, with small random weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from samtok_ros.errors import CheckpointError, ConfigError, DeviceError, ImageError, SpanError
+from samtok_ros.tokenizer.checkpoint import (
+    PUBLISHED_FILE,
+    SAFETENSORS_FILE,
+    load_network,
+    save_network,
+)
+from samtok_ros.tokenizer.config import CONFIG_FILE, MaskTokenizerConfig
+from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
+from samtok_ros.tokenizer.network import MaskTokenizerNetwork
+
+SMALL = MaskTokenizerConfig(
+    image_size=64, trunk_embed_dim=8, trunk_num_heads=1, trunk_stages=(1, 1, 2, 1),
+    trunk_global_att_blocks=(3,), trunk_window_pos_size=(4, 4), trunk_window_spec=(8, 4, 4, 2),
+    latent_dim=32, transformer_heads=2, transformer_mlp_dim=32, iou_head_dim=16)
+
+
+@pytest.fixture(scope='module')
+def network():
+    torch.manual_seed(7)
+    network = MaskTokenizerNetwork(SMALL)
+    sam = network.sam
+    # A fresh prompt encoder hardly moves with the mask; trained ones do.
+    for part in (sam.sam_prompt_encoder.mask_downscaling, sam.sam_mask_encoder):
+        for parameter in part.parameters():
+            if parameter.ndim > 1:
+                parameter.data *= 3
+    # Entries where the embeddings are, or all masks would share one code.
+    for codebook in network.quantizer.codebooks:
+        codebook.weight.data[:256] *= 0.5
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope='module')
+def tokenizer(network):
+    return MaskTokenizer(network, 'small@test')
+
+
+@pytest.fixture(scope='module')
+def image_rgb():
+    return np.random.default_rng(3).integers(0, 256, (48, 80, 3), np.uint8)
+
+
+@pytest.fixture(scope='module')
+def masks():
+    masks = np.zeros((10, 48, 80), np.bool_)
+    for index, mask in enumerate(masks):
+        mask[index:index + 12 + index, 5 * index:5 * index + 20] = True
+    return masks
+
+
+def test_codes_when_encoded_have_published_form(tokenizer, image_rgb, masks):
+    codes = tokenizer.encode(tokenizer.embed_image(image_rgb), masks)
+    assert codes.shape == (10, 2)
+    assert codes.dtype == np.int64
+    assert codes.min() >= 0
+    assert codes.max() < 256
+    assert len({tuple(pair) for pair in codes}) > 1
+
+
+def test_encode_when_one_or_ten_masks_gives_equal_codes(tokenizer, image_rgb, masks):
+    features = tokenizer.embed_image(image_rgb)
+    together = tokenizer.encode(features, masks)
+    alone = np.concatenate([tokenizer.encode(features, mask[None]) for mask in masks])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_decode_when_one_or_many_gives_equal_logits(tokenizer, image_rgb):
+    features = tokenizer.embed_image(image_rgb)
+    codes = np.array([[0, 0], [255, 3], [17, 255]])
+    together = tokenizer.decode(features, codes)
+    for index, pair in enumerate(codes):
+        alone = tokenizer.decode(features, pair[None])
+        np.testing.assert_allclose(together.low_res_logits[index], alone.low_res_logits[0],
+                                   atol=1e-4)
+        np.testing.assert_allclose(together.scores[index], alone.scores[0], atol=1e-5)
+    assert together.masks.shape == (3, 48, 80)
+    assert together.masks.dtype == np.bool_
+    assert together.low_res_logits.shape == (3, 1, 16, 16)
+
+
+def test_decode_when_first_code_only_differs_from_second_code_zero(tokenizer, image_rgb):
+    features = tokenizer.embed_image(image_rgb)
+    coarse = tokenizer.decode(features, np.array([[5]]))
+    zero = tokenizer.decode(features, np.array([[5, 0]]))
+    assert not np.allclose(coarse.low_res_logits, zero.low_res_logits)
+
+
+def test_encode_when_no_masks_and_decode_when_no_codes_give_nothing(tokenizer, image_rgb):
+    features = tokenizer.embed_image(image_rgb)
+    assert tokenizer.encode(features, np.zeros((0, 48, 80), np.bool_)).shape == (0, 2)
+    decoded = tokenizer.decode(features, np.zeros((0, 2), np.int64))
+    assert decoded.masks.shape == (0, 48, 80)
+    assert decoded.scores.shape == (0,)
+
+
+def test_embeddings_when_antialias_or_box_is_changed_move(network, image_rgb, masks):
+    """Guards against leaving out a step in silence."""
+    sam = network.sam
+    pixels = torch.zeros(1, 3, 64, 64)
+    features = sam.embed_image(pixels).for_regions(torch.tensor([0]))
+    mask = torch.as_tensor(masks[3:4, None].astype(np.float32))
+    box = torch.tensor([[0.2, 0.1, 0.6, 0.5]])
+    scale = {'size': (16, 16), 'mode': 'bilinear', 'align_corners': False}
+    soft = torch.nn.functional.interpolate(mask, antialias=True, **scale)
+    hard = torch.nn.functional.interpolate(mask, antialias=False, **scale)
+    reference = sam.embed_masks(features, soft, box)
+    assert not torch.allclose(reference, sam.embed_masks(features, hard, box), atol=1e-3)
+    assert not torch.allclose(reference, sam.embed_masks(features, soft, box * 0), atol=1e-3)
+
+
+@pytest.mark.parametrize(('masks', 'error', 'text'), [
+    (np.zeros((1, 48, 80), np.bool_), ImageError, 'no pixel in mask [0]'),
+    (np.ones((1, 47, 80), np.bool_), ImageError, '(N, 48, 80) bool'),
+    (np.ones((1, 48, 80), np.uint8), ImageError, 'uint8'),
+    (np.ones((48, 80), np.bool_), ImageError, '(N, 48, 80)'),
+])
+def test_encode_when_masks_do_not_fit_says_what_came(tokenizer, image_rgb, masks, error, text):
+    features = tokenizer.embed_image(image_rgb)
+    with pytest.raises(error) as caught:
+        tokenizer.encode(features, masks)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(('codes', 'text'), [
+    ([[0, 256]], '0..255'), ([[-1, 0]], '-1..0'), ([[1, 2, 3]], '(1, 3)'), ([5], '(1,)'),
+])
+def test_decode_when_codes_are_wrong_says_what_came(tokenizer, image_rgb, codes, text):
+    with pytest.raises(SpanError) as caught:
+        tokenizer.decode(tokenizer.embed_image(image_rgb), np.array(codes))
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize('image', [
+    np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32),
+    np.zeros((0, 4, 3), np.uint8),
+])
+def test_embed_image_when_form_is_wrong_raises(tokenizer, image):
+    with pytest.raises(ImageError):
+        tokenizer.embed_image(image)
+
+
+def test_network_when_saved_and_loaded_gives_equal_codes(tmp_path, network, image_rgb, masks):
+    save_network(network, tmp_path / 'toy')
+    loaded = MaskTokenizer.load(tmp_path / 'toy')
+    expected = MaskTokenizer(network, 'small@test')
+    assert loaded.tokenizer_id.startswith('toy@')
+    assert loaded.config == SMALL
+    np.testing.assert_array_equal(loaded.encode(loaded.embed_image(image_rgb), masks),
+                                  expected.encode(expected.embed_image(image_rgb), masks))
+
+
+def test_load_when_file_is_published_style_strips_prefix_and_video_parts(tmp_path, network):
+    weights = {f'hf_model.{name}': value for name, value in network.state_dict().items()}
+    weights['hf_model.model.sam2_model.maskmem_tpos_enc'] = torch.zeros(7, 1, 1, 64)
+    torch.save({'state_dict': weights}, tmp_path / PUBLISHED_FILE)
+    (tmp_path / CONFIG_FILE).write_text(SMALL.to_json())
+    loaded = load_network(tmp_path)
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_load_when_entries_differ_names_each(tmp_path, network):
+    save_network(network, tmp_path)
+    weights = dict(network.state_dict())
+    del weights['quantizer.codebooks.0.weight']
+    weights['extra.weight'] = torch.zeros(2)
+    weights['quantizer.codebooks.1.weight'] = torch.zeros(5, 32)
+    (tmp_path / SAFETENSORS_FILE).unlink()
+    torch.save(weights, tmp_path / PUBLISHED_FILE)
+    with pytest.raises(CheckpointError) as caught:
+        load_network(tmp_path)
+    for part in ('1 missing (quantizer.codebooks.0.weight)', '1 extra (extra.weight)',
+                 'quantizer.codebooks.1.weight (5, 32) instead of (257, 32)'):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize('name', [SAFETENSORS_FILE, PUBLISHED_FILE])
+def test_load_when_file_is_cut_off_says_so(tmp_path, name):
+    (tmp_path / name).write_bytes(b'cut off')
+    with pytest.raises(CheckpointError, match='cannot be read'):
+        load_network(tmp_path)
+
+
+def test_load_when_directory_is_empty_names_the_files(tmp_path):
+    with pytest.raises(CheckpointError, match=SAFETENSORS_FILE):
+        load_network(tmp_path)
+
+
+def test_load_when_pickle_holds_code_refuses_it(tmp_path):
+    torch.save({'weights': torch.nn.Linear(2, 2)}, tmp_path / PUBLISHED_FILE)
+    with pytest.raises(CheckpointError, match='cannot be read'):
+        load_network(tmp_path)
+
+
+def test_config_when_written_and_read_is_equal():
+    assert MaskTokenizerConfig.from_json(SMALL.to_json()) == SMALL
+    with pytest.raises(CheckpointError, match='typo'):
+        MaskTokenizerConfig.from_json('{"typo": 1}')
+
+
+def test_config_when_global_block_opens_a_stage_is_refused():
+    with pytest.raises(ConfigError, match='opens a stage'):
+        MaskTokenizerConfig(trunk_global_att_blocks=(2,))
+
+
+def test_tokenizer_when_dtype_or_device_is_wrong_says_so(network):
+    with pytest.raises(ConfigError, match='float32'):
+        MaskTokenizer(network, 'x', dtype='int8')
+    if not torch.cuda.is_available():
+        with pytest.raises(DeviceError, match='cuda'):
+            MaskTokenizer(network, 'x', device='cuda')

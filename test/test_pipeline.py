@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Language model and mask tokenizer joined: random weights, a scripted answer."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+
+from samtok_ros.errors import CheckpointError, ConfigError, ImageError
+from samtok_ros.language.generation import GenerationLimits, SpanClosed, TextPiece
+from samtok_ros.language.instructions import RegionReference
+from samtok_ros.pipeline import Pipeline
+from samtok_ros.regions import Answer, Region
+
+ONE = '<|mt_start|><|mt_0001|><|mt_0258|><|mt_end|>'
+TWO = '<|mt_start|><|mt_0003|><|mt_0260|><|mt_end|>'
+LIST = (f'```json\n[{{"mask_2d": "{ONE}", "label": "the red mug"}},\n'
+        f'{{"mask_2d": "{TWO}", "label": "the ball"}}]\n```')
+
+
+@pytest.fixture(scope='module')
+def pipeline(tiny_model_dir):
+    return Pipeline.load(str(tiny_model_dir))
+
+
+@contextmanager
+def answering(pipeline, text):
+    """Make the language model want to say a text, whatever it is asked."""
+    tokenizer = pipeline.language_model._processor.tokenizer
+    wanted = iter(tokenizer(text).input_ids + [tokenizer.eos_token_id])
+    end_id = pipeline.language_model.token_ids.end_id
+
+    def say(module, args, output):
+        token_id = next(wanted)
+        if token_id == end_id:  # fed together with the code word before it
+            token_id = next(wanted)
+        output = output.clone()
+        output[..., token_id] += 50
+        return output
+
+    hook = pipeline.language_model._model.lm_head.register_forward_hook(say)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def test_ground_when_list_is_said_then_regions_with_masks(pipeline, image_rgb):
+    with answering(pipeline, LIST):
+        answer = pipeline.ground(image_rgb, 'the red mug and the ball')
+    assert (answer.text, answer.finish_reason, answer.malformed) == (LIST, 'stop', ())
+    assert [(r.region_id, r.codes, r.label) for r in answer.regions] == [
+        (1, (1, 2), 'the red mug'), (2, (3, 4), 'the ball')]
+    for region in answer.regions:
+        assert region.score == pytest.approx(1, abs=1e-3)
+        assert region.mask.shape == image_rgb.shape[:2]
+        assert 0 <= region.mask_score <= 1
+
+
+def test_ground_when_several_regions_then_image_embedded_once_and_one_batch(
+    pipeline, image_rgb, monkeypatch
+):
+    calls = []
+    for name in ('embed_image', 'decode'):
+        inner = getattr(pipeline.mask_tokenizer, name)
+        monkeypatch.setattr(pipeline.mask_tokenizer, name, lambda *a, _f=inner, _n=name: (
+            calls.append(_n), _f(*a))[1])
+    with answering(pipeline, LIST):
+        pipeline.ground(image_rgb, 'things')
+    with answering(pipeline, 'No target.'):
+        assert pipeline.ground(image_rgb, 'a boat').regions == ()
+    assert calls == ['embed_image', 'decode']  # and nothing where nothing was found
+
+
+def test_stream_ground_when_consumed_then_pieces_spans_and_the_answer_last(pipeline, image_rgb):
+    with answering(pipeline, LIST):
+        events = list(pipeline.stream_ground(image_rgb, 'things'))
+    assert ''.join(e.text for e in events if isinstance(e, TextPiece)) == LIST
+    assert [e.codes for e in events if isinstance(e, SpanClosed)] == [(1, 2), (3, 4)]
+    assert isinstance(events[-1], Answer)
+    assert not any(isinstance(event, Answer) for event in events[:-1])
+
+
+def test_ground_when_sentence_is_said_then_label_is_the_goal(pipeline, image_rgb):
+    with answering(pipeline, f'It is {ONE}.'):
+        answer = pipeline.ground(image_rgb, ' the Red mug ')
+    assert [region.label for region in answer.regions] == ['the Red mug']
+
+
+def test_ground_when_cancelled_then_regions_so_far_are_drawn(pipeline, image_rgb):
+    seen = []
+    with answering(pipeline, LIST):
+        for event in pipeline.stream_ground(
+                image_rgb, 'things', None, lambda: any(isinstance(e, SpanClosed) for e in seen)):
+            seen.append(event)
+    answer = seen[-1]
+    assert answer.finish_reason == 'cancelled'
+    assert [(r.codes, r.mask is not None) for r in answer.regions] == [((1, 2), True)]
+
+
+def test_ask_when_region_is_given_then_model_sees_its_words(pipeline, image_rgb):
+    region, seen = Region(7, (1, 2), 'mug', 0.5), []
+    hook = pipeline.language_model._model.register_forward_pre_hook(
+        lambda module, args, kwargs: seen.extend(kwargs['input_ids'][0].tolist()),
+        with_kwargs=True)
+    try:
+        with answering(pipeline, 'red'):
+            answer = pipeline.ask(image_rgb, 'What colour is <region1>?', [region])
+    finally:
+        hook.remove()
+    assert answer.text == 'red'
+    text = pipeline.language_model._processor.tokenizer.decode(seen)
+    assert f'What colour is {ONE}?<|im_end|>' in text
+
+
+def test_draw_when_codes_are_given_then_as_the_mask_tokenizer_decodes(pipeline, image_rgb):
+    region, = pipeline.draw(image_rgb, [Region(3, (5, 6), '', 1.0)])
+    features = pipeline.mask_tokenizer.embed_image(image_rgb)
+    decoded = pipeline.mask_tokenizer.decode(features, np.array([[5, 6]]))
+    assert np.array_equal(region.mask, decoded.masks[0])
+    rows, columns = np.nonzero(region.mask)
+    if len(rows):
+        assert region.box_xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    else:
+        assert region.box_xyxy is None
+
+
+@pytest.mark.parametrize(('arguments', 'error'), [
+    ((np.zeros((4, 4), np.uint8), 'mug'), ImageError),
+    ((np.zeros((40, 40, 3), np.uint8), ''), ConfigError),
+])
+def test_ground_when_input_is_bad_then_named_error(pipeline, arguments, error):
+    with pytest.raises(error):
+        pipeline.ground(*arguments)
+
+
+def test_ask_when_limits_or_a_stop_are_given_then_kept(pipeline, image_rgb):
+    with answering(pipeline, 'the red mug'):
+        answer = pipeline.ask(image_rgb, 'What is here?', limits=GenerationLimits(2))
+    assert (answer.text, answer.finish_reason) == ('the red', 'length')
+    answer = pipeline.ask(image_rgb, 'What is it?', [RegionReference((1, 2))],
+                          should_stop=lambda: True)
+    assert (answer.text, answer.finish_reason) == ('', 'cancelled')
+
+
+def test_load_when_model_is_not_there_then_checkpoint_error(tmp_path):
+    with pytest.raises(CheckpointError):
+        Pipeline.load(str(tmp_path / 'nowhere'))
+
+
+def test_ground_when_gradients_are_on_then_left_on_between_events(pipeline, image_rgb):
+    for _ in pipeline.stream_ground(image_rgb, 'mug', GenerationLimits(2)):
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()

@@ -79,6 +79,8 @@ PARTS = [
     ('<answer>plain</answer> thanks', 'plain', 'answer tags alone'),
     ('<think>an <answer>x</answer> here</think><answer>plain</answer>', 'plain',
      'tags named in the thinking'),
+    ('<think>closed with </think>, or so</think>plain', 'plain',
+     'closing tag named in the thinking'),
     ('<think>still at it', '', 'thinking not finished'),
     ('plain<|im_end|>\n<|endoftext|>', 'plain', 'several end marks'),
     ('', '', 'nothing'),

@@ -43,6 +43,8 @@ def test_draw_regions_when_inside_then_translucent_colour_of_the_region():
 def test_draw_regions_when_the_mask_has_a_hole_then_the_hole_is_not_filled():
     picture = draw_regions(GREY, [region(disc((100, 80), 30, hole=15))])
     assert (picture[80, 100] == 128).all()
+    rim = disc((100, 80), 17, hole=13)
+    assert pixels_of(picture, PALETTE_RGB[0])[rim].sum() > 60, 'the hole has no contour'
 
 
 def test_draw_regions_when_label_fits_then_it_stands_outside_the_region():

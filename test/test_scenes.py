@@ -12,7 +12,7 @@ from samtok_ros.scenes.camera import Camera
 from samtok_ros.scenes.sampling import SceneDescription, SceneObject, sample_layout
 from samtok_ros.scenes.store import SceneStore, StorePlan, open_plan, write_shard
 
-_LAYOUTS = 60
+_LAYOUTS = 40
 
 
 def _signed_volume_m3(mesh):
@@ -22,9 +22,9 @@ def _signed_volume_m3(mesh):
 
 def _edges_are_paired(faces):
     """In a closed, consistently turned surface each edge is walked once in each direction."""
-    walked = {(a, b) for face in faces.tolist() for a, b in zip(face, face[1:] + face[:1],
-                                                               strict=True)}
-    return len(walked) == 3 * len(faces) and all((b, a) in walked for a, b in walked)
+    start, end = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    there, back = start * 10_000 + end, end * 10_000 + start
+    return len(np.unique(there)) == len(there) and np.array_equal(np.sort(there), np.sort(back))
 
 
 def _thing(object_id=1, **changes):
@@ -98,14 +98,14 @@ def test_sizes_of_one_form_when_small_and_large_leave_a_clear_gap(shape):
     scales = {}
     for size in geometry.SIZES:
         drawn = [geometry.draw_geometry(np.random.default_rng(seed), shape, size, 'train')
-                 for seed in range(200)]
+                 for seed in range(60)]
         scales[size] = [np.cbrt(np.prod(one.scale_xyz)) for one in drawn]
     assert min(scales['large']) > 1.15 * max(scales['small'])
 
 
 def test_shades_of_two_colours_are_never_alike():
     rng = np.random.default_rng(2)
-    shades = {colour: np.array([geometry.draw_rgb(rng, colour) for _ in range(200)])
+    shades = {colour: np.array([geometry.draw_rgb(rng, colour) for _ in range(100)])
               for colour in geometry.COLOURS}
     for colour, own in shades.items():
         assert own.min() >= 0
@@ -335,7 +335,7 @@ def test_description_of_a_covered_thing_tells_the_visible_share(renderer):
 def test_described_scene_of_a_seed_is_referable_and_redrawn_from_its_description(renderer):
     from samtok_ros.scenes.describe import is_referable, render_described
 
-    for seed in range(3):
+    for seed in range(2):
         rendered, description = render_described(renderer, seed, 'heldout')
         assert is_referable(description)
         assert set(np.unique(rendered.segmentation)) - {0} == {

@@ -29,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: arguments without the program's name; those of the process when left out.
     Returns:
-        Exit status: 0 done, 1 done with a bad result, 2 an error that was reported in one line, 130 interrupted.
+        Exit status: 0 done, 2 an error that was reported in one line, 130 interrupted, or what
+        the subcommand returned.
     """
     arguments = build_parser().parse_args(argv)
     try:

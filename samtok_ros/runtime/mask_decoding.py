@@ -11,7 +11,7 @@ import numpy as np
 
 from samtok_ros.config import MaskTokenizerSettings
 from samtok_ros.errors import SamtokError
-from samtok_ros.regions import Region
+from samtok_ros.regions import ImageSize, Region
 from samtok_ros.runtime.backend import LoadedMaskModel
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.problems import ProblemLog
@@ -179,8 +179,9 @@ class MaskDecoding:
     def _decode(self, words: FrameResult, frame: Frame) -> None:
         try:
             if frame.size != words.size:
-                self._drop(words, 'size_mismatch', f'they are for an image of {words.size}, the '
-                           f'image with this stamp has {frame.size}')
+                self._drop(words, 'size_mismatch', f'they are for an image of '
+                           f'{_text(words.size)}, the image with this stamp has '
+                           f'{_text(frame.size)}')
                 return
             masks = self._masks_of(words, frame)
         except SamtokError as error:
@@ -219,6 +220,10 @@ def box_of_mask(mask: np.ndarray) -> tuple[int, int, int, int] | None:
     if not len(rows):
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _text(size: ImageSize) -> str:
+    return f'{size.height} x {size.width}'
 
 
 def _with_mask(region: Region, mask: np.ndarray, score: float) -> Region:

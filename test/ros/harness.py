@@ -54,10 +54,14 @@ def latched():
 
 
 def wait_until(condition, what, timeout_s=DEADLINE_S):
-    """Wait for a condition and return its value; a test never sleeps for a fixed time."""
+    """Wait for a condition and return its value; a test never sleeps for a fixed time.
+
+    `what` is said when the time is over; a function is asked only then.
+    """
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
-        assert time.monotonic() < deadline, f'not within {timeout_s} s: {what}'
+        assert time.monotonic() < deadline, (
+            f'not within {timeout_s} s: {what() if callable(what) else what}')
         time.sleep(0.01)
     return value
 
@@ -100,7 +104,7 @@ class Received:
         """Wait for `count` matching messages and return them; one alone when count is 1."""
         found = wait_until(
             lambda: (hits := [m for m in list(self.messages) if matches(m)])[count - 1:] and hits,
-            f'{count} messages on {self.topic}, {len(self.messages)} came', timeout_s)
+            lambda: f'{count} messages on {self.topic}, {len(self.messages)} came', timeout_s)
         return found[0] if count == 1 else found
 
 
@@ -156,7 +160,7 @@ class Peer:
         key = f'samtok/{node}: {part}'
         return wait_until(
             lambda: (found := self.diagnostics.get(key)) and matches(found) and found,
-            f'status {key} that matches; last is {self.diagnostics.get(key)}', timeout_s)
+            lambda: f'status {key} that matches; last is {self.diagnostics.get(key)}', timeout_s)
 
     def value(self, node, part, name, matches):
         """Wait until a value in diagnostics matches."""
@@ -188,7 +192,8 @@ class NodeProcess:
         return self._log_path.read_text(errors='replace')
 
     def wait_for_log(self, text, count=1):
-        wait_until(lambda: self.log().count(text) >= count, f'{text!r} in the log:\n{self.log()}')
+        wait_until(lambda: self.log().count(text) >= count,
+                   lambda: f'{text!r} in the log:\n{self.log()}')
 
     def wait_for_exit(self, timeout_s=DEADLINE_S):
         return self.process.wait(timeout_s)

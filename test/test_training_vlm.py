@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A few steps lower the losses, and a resumed training goes on where it stopped."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip('torch')
+pytest.importorskip('transformers')
+
+from samtok_ros.language.tiny_vlm import TinyVlmConfig  # noqa: E402
+from samtok_ros.training.questions import ImaginedObject, ImaginedScene  # noqa: E402
+from samtok_ros.training.runs import Budget, RunDirectory  # noqa: E402
+from samtok_ros.training.scene_images import COLOURS, SHAPES, SIZES, SceneImages  # noqa: E402
+from samtok_ros.training.train_vlm import (  # noqa: E402
+    VlmTrainingConfig,
+    VlmTrainingData,
+    export_vlm,
+    train_vlm,
+)
+from samtok_ros.training.vision_pretraining import (  # noqa: E402
+    VisionPretrainingConfig,
+    pretrain_vision,
+)
+from samtok_ros.training.vlm_data import QuestionBatchConfig, VlmDataset  # noqa: E402
+
+SIZES_OF_MODEL = TinyVlmConfig(
+    vision_depth=1, vision_hidden=32, vision_intermediate=64, vision_heads=2, text_layers=3,
+    text_hidden=48, text_intermediate=64, text_heads=2, head_dim=24, text_pieces=512)
+PAINT = {'red': (200, 30, 30), 'green': (30, 160, 40), 'blue': (30, 60, 200),
+         'yellow': (220, 210, 40), 'orange': (240, 140, 20), 'purple': (130, 40, 160),
+         'white': (235, 235, 235), 'black': (20, 20, 20)}
+
+
+class DrawnScenes:
+    """Squares and discs on grey: enough for losses to fall, without a renderer."""
+
+    def __init__(self, count: int):
+        self._scenes = [self._draw(np.random.default_rng(number)) for number in range(count)]
+
+    def __len__(self):
+        return len(self._scenes)
+
+    def rgb(self, index):
+        return self._scenes[index][0]
+
+    def segmentation(self, index):
+        return self._scenes[index][1]
+
+    def description(self, index):
+        return self._scenes[index][2]
+
+    @staticmethod
+    def _draw(rng):
+        rgb = np.full((240, 320, 3), 110, np.uint8)
+        segmentation = np.zeros((240, 320), np.uint8)
+        rows, columns = np.mgrid[:240, :320]
+        objects = []
+        for number in range(1, 4):
+            x, y = 60 + 100 * (number - 1), int(rng.integers(60, 180))
+            shape, colour = str(rng.choice(SHAPES[:2])), str(rng.choice(COLOURS))
+            away = np.maximum(abs(rows - y), abs(columns - x)) if shape == 'box' else np.hypot(
+                rows - y, columns - x)
+            segmentation[away < 30] = number
+            rgb[away < 30] = PAINT[colour]
+            objects.append(ImaginedObject(number, shape, colour, SIZES[number % 2],
+                                          (x / 320, y / 240), 0.9 - y / 400,
+                                          ((x - 30) / 320, (y - 30) / 240,
+                                           (x + 30) / 320, (y + 30) / 240)))
+        return rgb, segmentation, ImaginedScene(tuple(objects))
+
+
+@pytest.fixture(scope='module')
+def scenes():
+    return DrawnScenes(8)
+
+
+def test_pretrain_vision_when_resumed_then_same_as_in_one_go(scenes, tmp_path):
+    config = VisionPretrainingConfig(vlm=SIZES_OF_MODEL, batch_size=4, budget=Budget(), steps=8,
+                                     compiled=False, autocast=False, warm_up=0.0)
+    pretrain_vision(lambda: scenes, tmp_path / 'whole', config)
+    pretrain_vision(lambda: scenes, tmp_path / 'parts', replace(config, steps=5))
+    pretrain_vision(lambda: scenes, tmp_path / 'parts', config)
+    whole, parts = (RunDirectory(tmp_path / name).load()['learner'] for name in ('whole', 'parts'))
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
+def test_pretrain_vision_when_trained_then_validation_loss_falls(scenes, tmp_path):
+    config = VisionPretrainingConfig(vlm=SIZES_OF_MODEL, batch_size=4, budget=Budget(), steps=3,
+                                     compiled=False, autocast=False, average_decay=0.5,
+                                     warm_up=0.0)
+    start = pretrain_vision(lambda: scenes, tmp_path, config)
+    end = pretrain_vision(lambda: scenes, tmp_path, replace(config, steps=40))
+    assert end['val_loss'] < 0.9 * start['val_loss']
+
+
+def _data(scenes, cache_dir, validate=None):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (len(scenes), 13, 2)).astype(np.int16)
+    images = SceneImages.prepare(scenes, cache_dir)
+    descriptions = [scenes.description(index) for index in range(len(scenes))]
+    return VlmTrainingData(
+        lambda writer, targets: VlmDataset(images, descriptions, codes, writer, targets),
+        rng.normal(size=(2, 256, 16)).astype(np.float32))
+
+
+def _config(steps):
+    return VlmTrainingConfig(vlm=SIZES_OF_MODEL, batch=QuestionBatchConfig(images=2),
+                             corpus_scenes=300, budget=Budget(), steps=steps, compiled=False,
+                             autocast=False, warm_up=0.0)
+
+
+def test_train_vlm_when_trained_then_loss_falls_and_export_loads(scenes, tmp_path):
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    train_vlm(_data(scenes, tmp_path / 'images'), tmp_path / 'run', _config(40))
+    losses = [line['answer_loss'] for line in RunDirectory(tmp_path / 'run').curves()]
+    assert losses[-1] < 0.7 * losses[0]
+    export_vlm(tmp_path / 'run', tmp_path / 'out')
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / 'out', local_files_only=True)
+    processor = AutoProcessor.from_pretrained(tmp_path / 'out', local_files_only=True)
+    stored = torch.load(tmp_path / 'run' / 'averaged.pt', weights_only=False)['run']['learner']
+    name = 'model.language_model.layers.0.mlp.up_proj.weight'
+    assert torch.allclose(model.state_dict()[name].float(), stored['model.' + name], rtol=0.01,
+                          atol=1e-4)
+    assert len(processor.tokenizer) == model.config.text_config.vocab_size
+
+
+def test_train_vlm_when_resumed_then_same_as_in_one_go(scenes, tmp_path):
+    data = _data(scenes, tmp_path / 'images')
+    train_vlm(data, tmp_path / 'whole', _config(6))
+    train_vlm(data, tmp_path / 'parts', _config(4))
+    train_vlm(data, tmp_path / 'parts', _config(6))
+    whole, parts = (RunDirectory(tmp_path / name).load()['learner'] for name in ('whole', 'parts'))
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hand_scenes import THINGS, scene_of, store_with
 
-from samtok_ros.errors import ConfigError, ImageError
+from samtok_ros.errors import ConfigError, DeviceError
 from samtok_ros.evaluation import tabletop
-from samtok_ros.evaluation.heldout_scenes import EvaluationScene, heldout_scenes, open_renderer
+from samtok_ros.evaluation.heldout_scenes import heldout_scenes
 from samtok_ros.evaluation.one_image import OneImageTokenizer
 from samtok_ros.evaluation.report import BARS, RunFacts, report, table
 from samtok_ros.evaluation.samples import (
@@ -32,35 +33,10 @@ from samtok_ros.evaluation.scene_questions import (
 from samtok_ros.language.generation import Finished, SpanClosed
 from samtok_ros.language.instructions import RegionReference
 from samtok_ros.masks.scores import Overlap
-from samtok_ros.scenes.sampling import SceneDescription, SceneObject
-from samtok_ros.scenes.store import StorePlan, open_plan, write_shard
 from samtok_ros.words.span_parser import SpanParser
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 VOCABULARY = MaskVocabulary()
-SIZE_HW = (24, 32)
-# Object id, shape, colour, size, then rows and columns from, to.
-THINGS = ((1, 'box', 'red', 'large', (2, 10), (2, 12)),
-          (2, 'mug', 'red', 'small', (12, 20), (2, 8)),
-          (3, 'ball', 'blue', 'small', (4, 12), (20, 30)))
-
-
-def thing(object_id, shape, colour, size, rows, columns):
-    height, width = SIZE_HW
-    box = (columns[0] / width, rows[0] / height, columns[1] / width, rows[1] / height)
-    centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    area = (rows[1] - rows[0]) * (columns[1] - columns[0]) / (height * width)
-    return SceneObject(object_id, shape, colour, size, centre, box, area, 1.0,
-                       1.0 - centre[1], 1.0, (0.0, 0.0, 1.0), 0.0)
-
-
-def scene_of(things=THINGS, seed=5):
-    segmentation = np.zeros(SIZE_HW, np.uint8)
-    for object_id, _, _, _, rows, columns in things:
-        segmentation[slice(*rows), slice(*columns)] = object_id
-    image_rgb = np.full((*SIZE_HW, 3), 90, np.uint8)
-    description = SceneDescription(seed, 'heldout', 0, tuple(thing(*one) for one in things))
-    return EvaluationScene(image_rgb, segmentation, description)
 
 
 class PerfectTokenizer:
@@ -289,10 +265,10 @@ def test_breakdowns_when_samples_differ_then_each_class_alone():
     assert kinds['several'] == {'several': Figure(0.0, 1)}
     assert kinds['none'] == {'no size': Figure(0.0, 1)}
     assert kinds['mask'] == {'box': Figure(pytest.approx(0.6), 2), 'mug': Figure(0.9, 1)}
-    assert areas['mask_miou'] == {'below 1%': Figure(0.5, 1), '1% to 3%': Figure(0.9, 1),
-                                  '3% and above': Figure(0.7, 1)}
-    assert areas['grounding_giou']['3% and above'] == Figure(1.0, 1)
-    assert areas['region_qa'] == {'below 1%': Figure(1.0, 1), '3% and above': Figure(0.0, 1)}
+    assert areas['mask_miou'] == {'0% to 1%': Figure(0.5, 1), '1% to 3%': Figure(0.9, 1),
+                                  '3% to 100%': Figure(0.7, 1)}
+    assert areas['grounding_giou']['3% to 100%'] == Figure(1.0, 1)
+    assert areas['region_qa'] == {'0% to 1%': Figure(1.0, 1), '3% to 100%': Figure(0.0, 1)}
 
 
 def test_figures_when_nothing_was_measured_then_none_and_no_bar_holds():
@@ -331,19 +307,6 @@ def test_report_when_written_then_figures_counts_and_facts(by_hand, tmp_path):
     assert lines[6].split() == ['region_qa', '0.500', '2', '>=', '0.90', 'NO']
 
 
-def store_with(directory, count, seed=3, shard_scenes=2):
-    """Write scenes as the renderer would, without one."""
-    open_plan(directory, StorePlan('heldout', seed, (480, 640), shard_scenes))
-    for shard in range(count // shard_scenes):
-        scenes = [scene_of(seed=seed * 10**7 + shard * shard_scenes + row)
-                  for row in range(shard_scenes)]
-        rgb = np.zeros((shard_scenes, 480, 640, 3), np.uint8)
-        rgb[:, :24, :32] = [scene.image_rgb for scene in scenes]
-        segmentation = np.zeros((shard_scenes, 480, 640), np.uint8)
-        segmentation[:, :24, :32] = [scene.segmentation for scene in scenes]
-        write_shard(directory, shard, rgb, segmentation, [s.description for s in scenes])
-
-
 def test_heldout_scenes_when_cached_then_read_without_rendering(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'mujoco', None)
     store_with(tmp_path, 4)
@@ -365,25 +328,11 @@ def test_heldout_scenes_when_none_are_asked_for_then_config_error(count, seed):
         heldout_scenes(count, seed)
 
 
-@pytest.fixture
-def no_renderer_loaded(monkeypatch):
-    for name in ('samtok_ros.scenes.renderer', 'samtok_ros.scenes.scene_model'):
+def test_heldout_scenes_when_mujoco_is_missing_then_error_with_the_fix(monkeypatch, tmp_path):
+    for name in ('samtok_ros.scenes.describe', 'samtok_ros.scenes.renderer',
+                 'samtok_ros.scenes.scene_model'):
         monkeypatch.delitem(sys.modules, name, raising=False)
-
-
-def test_open_renderer_when_mujoco_is_missing_then_error_with_the_fix(
-    monkeypatch, no_renderer_loaded
-):
     monkeypatch.setitem(sys.modules, 'mujoco', None)
-    with pytest.raises(ConfigError, match='needs MuJoCo.*pip install mujoco'):
-        open_renderer()
-
-
-def test_open_renderer_when_opengl_is_missing_then_error_with_the_fix(
-    monkeypatch, no_renderer_loaded, tmp_path
-):
-    (tmp_path / 'mujoco.py').write_text("raise AttributeError('no attribute glGetError')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, 'mujoco', raising=False)
-    with pytest.raises(ImageError, match='glGetError.*libosmesa6'):
-        open_renderer()
+    for cache_dir in (None, tmp_path):
+        with pytest.raises(DeviceError, match='MuJoCo.*install mujoco'):
+            next(heldout_scenes(1, 0, cache_dir))

@@ -38,8 +38,8 @@ def plan(tmp_path):
     for folder in ('msg', 'srv', 'action', 'samtok_ros/words', 'launch', 'config', 'tools',
                    'requirements'):
         (root / folder).mkdir(parents=True)
-    for name in ('CMakeLists.txt', 'package.xml', 'tools/program.py.in', 'msg/Goal.msg',
-                 'samtok_ros/words/vocabulary.py'):
+    for name in ('CMakeLists.txt', 'package.xml', 'tools/program.py.in', 'tools/samtok_venv.py',
+                 'msg/Goal.msg', 'samtok_ros/words/vocabulary.py'):
         (root / name).write_text(name)
     for lock in ('core', 'train', 'ros', 'dev', 'sam2'):
         (root / 'requirements' / f'{lock}.txt').write_text(f'{lock}==1\n')
@@ -180,6 +180,21 @@ def test_run_when_command_fails_then_the_error_holds_the_end_of_its_output(plan)
     assert 'line 39' in text
     assert 'line 3\n' not in text
     assert 'line 0' in (plan.venv / 'pip.log').read_text()
+
+
+def test_venv_environment_when_imported_then_it_starts_again_once_with_its_folders_first(
+        monkeypatch):
+    monkeypatch.setenv('AMENT_PREFIX_PATH', '/opt/ros/jazzy')
+    monkeypatch.setenv('LD_LIBRARY_PATH', '/opt/ros/jazzy/lib')
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    monkeypatch.delitem(sys.modules, 'samtok_venv', raising=False)
+    restarts: list[list[str]] = []
+    monkeypatch.setattr(os, 'execv', lambda program, arguments: restarts.append(arguments))
+    module = importlib.import_module('samtok_venv')
+    importlib.reload(module)
+    assert restarts == [sys.orig_argv]
+    assert os.environ['AMENT_PREFIX_PATH'] == f'{sys.prefix}:/opt/ros/jazzy'
+    assert os.environ['LD_LIBRARY_PATH'] == f'{sys.prefix}/lib:/opt/ros/jazzy/lib'
 
 
 def test_run_when_command_takes_long_then_it_says_how_far_it_is(plan, monkeypatch, capsys):

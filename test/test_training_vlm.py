@@ -10,7 +10,7 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
 from samtok_ros.language.tiny_vlm import TinyVlmConfig  # noqa: E402
-from samtok_ros.training.questions import ImaginedObject, ImaginedScene  # noqa: E402
+from samtok_ros.training.imagined_scenes import ImaginedObject, ImaginedScene  # noqa: E402
 from samtok_ros.training.runs import Budget, RunDirectory  # noqa: E402
 from samtok_ros.training.scene_images import COLOURS, SHAPES, SIZES, SceneImages  # noqa: E402
 from samtok_ros.training.train_vlm import (  # noqa: E402
@@ -24,6 +24,7 @@ from samtok_ros.training.vision_pretraining import (  # noqa: E402
     pretrain_vision,
 )
 from samtok_ros.training.vlm_data import QuestionBatchConfig, VlmDataset  # noqa: E402
+from samtok_ros.training.vlm_learner import VlmLossConfig  # noqa: E402
 
 SIZES_OF_MODEL = TinyVlmConfig(
     vision_depth=1, vision_hidden=32, vision_intermediate=64, vision_heads=2, text_layers=3,
@@ -108,6 +109,7 @@ def _data(scenes, cache_dir, validate=None):
 
 def _config(steps):
     return VlmTrainingConfig(vlm=SIZES_OF_MODEL, batch=QuestionBatchConfig(images=2),
+                             losses=VlmLossConfig(attention_layers=(1, 2)),
                              corpus_scenes=300, budget=Budget(), steps=steps, compiled=False,
                              autocast=False, warm_up=0.0)
 
@@ -136,3 +138,19 @@ def test_train_vlm_when_resumed_then_same_as_in_one_go(scenes, tmp_path):
     whole, parts = (RunDirectory(tmp_path / name).load()['learner'] for name in ('whole', 'parts'))
     for name, value in whole.items():
         assert torch.equal(value, parts[name]), name
+
+
+def test_validate_when_model_is_new_then_every_figure_is_a_share(scenes, tmp_path):
+    from samtok_ros.training.train_vlm import build_learner
+    from samtok_ros.training.vlm_validation import ValidationScenes, validate
+
+    data = _data(scenes, tmp_path / 'images')
+    learner, writer, targets = build_learner(tmp_path / 'model', data, _config(1))
+    dataset = data.make_dataset(writer, targets)
+    held_out = ValidationScenes(
+        dataset.images.images, [scenes.segmentation(i) for i in range(len(scenes))],
+        dataset.descriptions, dataset.codes,
+        lambda index, codes: np.ones((len(codes), 240, 320), bool))
+    figures = validate(learner, writer, held_out, per_image=6, autocast=False)
+    assert {'grounding_giou', 'no_target_recall', 'region_qa'} <= figures.keys()
+    assert all(0 <= value <= 1 for value in figures.values())

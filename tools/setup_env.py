@@ -145,7 +145,7 @@ def run(plan: Plan, command: list[str | Path], log: str, failed: str, **extra: s
             try:
                 process.wait(timeout=PROGRESS_EVERY_S)
             except subprocess.TimeoutExpired:
-                print(f'setup:   {last_lines(path, 1)[:90]}', flush=True)
+                print(f'setup:   {last_lines(path, 1)[:90] or "still at it"}', flush=True)
     if process.returncode:
         raise SetupError(f'{failed}\n  Its last lines (all of it is in {path}):\n'
                          f'{last_lines(path, 15, indent="    ")}')
@@ -208,8 +208,8 @@ def install_requirements(plan: Plan, stamps: Stamps) -> None:
         # sam2 asks for torch to build itself: built apart, pip would fetch torch a second time.
         run(plan, [*pip, '--no-build-isolation', '--no-deps', '-r', files[-1]], 'pip-sam2.log',
             failed, SAM2_BUILD_CUDA='0')
-        if not plan.ros_distro:
-            patch_wheels(plan)
+        numpy_include = plan.site_packages / 'numpy' / '_core' / 'include'
+        patch_cmake_paths(plan.venv / 'share', sysconfig.get_path('include'), str(numpy_include))
         stamps.write('requirements', digest)
 
 
@@ -235,15 +235,6 @@ def patch_cmake_paths(share: Path, python_include: str, numpy_include: str) -> i
     return changed
 
 
-def patch_wheels(plan: Plan) -> None:
-    """Make the ROS wheels usable for building, and let programs find packages in them."""
-    numpy_include = plan.site_packages / 'numpy' / '_core' / 'include'
-    patch_cmake_paths(plan.venv / 'share', sysconfig.get_path('include'), str(numpy_include))
-    # There is no setup script to source, and without the variable no share folder is found.
-    (plan.site_packages / 'samtok_ros_wheels.pth').write_text(
-        "import os, sys; os.environ.setdefault('AMENT_PREFIX_PATH', sys.prefix)\n")
-
-
 def build(plan: Plan, stamps: Stamps) -> None:
     """Build and install the package, as far as it has changed since the last time."""
     sources, names = sources_digest(plan.root), package_names_digest(plan.root)
@@ -263,6 +254,8 @@ def build(plan: Plan, stamps: Stamps) -> None:
         run(plan, ['cmake', '--install', plan.build], 'install.log', failed)
         remove_dead_links([plan.site_packages / 'samtok_ros', plan.venv / 'share' / 'samtok_ros',
                            plan.venv / 'lib' / 'samtok_ros'])
+        shutil.copy(plan.root / 'tools' / 'samtok_venv.py', plan.site_packages)
+        (plan.site_packages / 'samtok_venv.pth').write_text('import samtok_venv\n')
         link = plan.venv / 'bin' / 'samtok'
         link.unlink(missing_ok=True)
         link.symlink_to(Path('..', 'lib', 'samtok_ros', 'samtok'))
@@ -279,6 +272,7 @@ def configure_and_compile(plan: Plan) -> None:
     generator = ['-G', 'Ninja'] if shutil.which('ninja', path=plan.environment()['PATH']) else []
     run(plan, ['cmake', '-S', plan.root, '-B', plan.build, *generator,
                f'-DCMAKE_INSTALL_PREFIX={plan.venv}', '-DCMAKE_BUILD_TYPE=Release',
+               f'-DCMAKE_INSTALL_RPATH={plan.venv / "lib"}',
                f'-DPython3_EXECUTABLE={plan.venv / "bin" / "python3"}',
                '-DAMENT_CMAKE_SYMLINK_INSTALL=1', '-DBUILD_TESTING=OFF'], 'configure.log',
         'CMake could not configure the package.')

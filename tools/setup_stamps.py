@@ -52,7 +52,8 @@ def requirements_digest(files: Iterable[Path]) -> str:
 
 def sources_digest(root: Path) -> str:
     """Return a digest of everything that makes CMake or the compiler run again."""
-    files = [root / 'CMakeLists.txt', root / 'package.xml', root / 'tools' / 'program.py.in']
+    files = [root / 'CMakeLists.txt', root / 'package.xml',
+             *(root / 'tools' / name for name in ('program.py.in', 'samtok_venv.py'))]
     for folder in INTERFACE_FOLDERS:
         files += sorted((root / folder).glob(f'*.{folder}'))
     return _digest(part for file in files

@@ -4,6 +4,8 @@
 import argparse
 from pathlib import Path
 
+from samtok_ros.cli.options import add_model_options
+
 
 def add_parser(commands) -> None:
     """Add the subcommand."""
@@ -13,15 +15,33 @@ def add_parser(commands) -> None:
         'write pictures, a bag of results and a scored report.')
     parser.add_argument('--out', type=Path, default=Path('out/demo'), metavar='DIR',
                         help='folder for the results (default: %(default)s)')
+    parser.add_argument('--bag', type=Path, metavar='DIR',
+                        help='folder that `samtok make-bag` has made, instead of the shipped bag')
+    add_model_options(parser)
+    parser.add_argument('--backend', default='torch', choices=('torch', 'fake'),
+                        help='fake makes up words, to try everything around the model')
+    parser.add_argument('--every-frame', action='store_true',
+                        help='process every image in order, which gives the same words each time, '
+                        'instead of the newest one')
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run the demo.
+    """Run the demo, print a table and where to look.
 
     Raises:
-        SamtokError: the bag, the model or ROS 2 is missing.
+        SamtokError: the bag, the model or ROS 2 is missing, or a node did not work.
     """
-    from samtok_ros.demo.run_demo import run_demo
+    import logging
 
-    run_demo(arguments.out)
+    from samtok_ros.demo.report import OVERLAYS_DIR, REPORT_FILE, SHEET_FILE, table
+    from samtok_ros.demo.run_demo import RESULT_BAG, DemoSettings, run_demo
+
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    score = run_demo(DemoSettings(
+        arguments.out, arguments.bag, arguments.model, arguments.backend, arguments.device,
+        arguments.dtype, arguments.every_frame))
+    print(table(score))
+    out = arguments.out
+    print(f'look at {out / SHEET_FILE}, {out / OVERLAYS_DIR}/, {out / REPORT_FILE}; '
+          f'the bag of results is {out / RESULT_BAG}/')

@@ -6,10 +6,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from samtok_ros.cli import ask, decode, demo, encode, evaluate, ground, make_bag, train
+from samtok_ros.cli import (
+    ask,
+    decode,
+    demo,
+    encode,
+    evaluate,
+    ground,
+    make_bag,
+    parity,
+    train,
+)
 from samtok_ros.errors import SamtokError
 
-COMMANDS = (ground, ask, encode, decode, train, evaluate, make_bag, demo)
+COMMANDS = (ground, ask, encode, decode, train, evaluate, parity, make_bag, demo)
 _FAILED, _INTERRUPTED = 2, 130
 
 

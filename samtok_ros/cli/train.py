@@ -18,6 +18,7 @@ def add_parser(commands) -> None:
     steps = parser.add_subparsers(dest='step', required=True, metavar='STEP')
     _add_scenes(steps)
     _add_tokenizer(steps)
+    _add_vlm(steps)
 
 
 def _add_scenes(steps) -> None:
@@ -43,6 +44,22 @@ def _add_tokenizer(steps) -> None:
     parser.add_argument('--images', type=positive, default=8,
                         help='per step (default: %(default)s)')
     parser.set_defaults(run=run_tokenizer)
+
+
+def _add_vlm(steps) -> None:
+    parser = steps.add_parser(
+        'vlm', help='train the vision-language model', epilog=_EPILOG,
+        description='Pretrain the vision tower, then fine-tune the whole model on questions; the '
+        'result, mask tokenizer included, is in RUN/out.')
+    _add_run_options(parser, hours_default=2.0)
+    parser.add_argument('--tokenizer', type=Path, required=True, metavar='DIR',
+                        help='finished mask tokenizer, RUN/model of `samtok train tokenizer`')
+    parser.add_argument('--validation', type=Path, metavar='DIR',
+                        help='scenes to draw the validation curve from')
+    parser.add_argument('--processes', type=positive, default=1,
+                        help='of the fine-tuning: one per core on a CPU, 1 on a GPU '
+                        '(default: %(default)s)')
+    parser.set_defaults(run=run_vlm)
 
 
 def _add_run_options(parser: argparse.ArgumentParser, hours_default: float) -> None:
@@ -72,11 +89,11 @@ def run_scenes(arguments: argparse.Namespace) -> None:
     Raises:
         SamtokError: nothing can be rendered here, or the folder holds other scenes.
     """
-    from samtok_ros.evaluation.heldout_scenes import open_renderer
+    from samtok_ros.evaluation.heldout_scenes import check_renderer
     from samtok_ros.scenes.generate import generate_scenes
 
     _log_to_terminal()
-    open_renderer().close()  # a clear error here, not a worker's traceback
+    check_renderer()
     generate_scenes(arguments.out, arguments.count, arguments.split, arguments.seed,
                     arguments.processes)
 
@@ -101,3 +118,20 @@ def run_tokenizer(arguments: argparse.Namespace) -> None:
         SceneStore(arguments.scenes), validation, RunDirectory(arguments.run_dir),
         Budget(wall_s=3600 * arguments.hours), config, device)
     print(f'mask tokenizer in {out}')
+
+
+def run_vlm(arguments: argparse.Namespace) -> None:
+    """Train the vision-language model, or go on with it.
+
+    Raises:
+        SamtokError: scenes, mask tokenizer, a checkpoint or the device cannot be used.
+    """
+    from samtok_ros.runtime.torch_backend import choose_device
+    from samtok_ros.training.vlm_stages import VlmInputs, recipe, train_all_stages
+
+    _log_to_terminal()
+    inputs = VlmInputs(arguments.scenes, arguments.tokenizer, arguments.run_dir,
+                       arguments.validation)
+    out = train_all_stages(inputs, recipe(arguments.hours, choose_device(arguments.device),
+                                          arguments.processes, arguments.seed))
+    print(f'model in {out}')

@@ -2,19 +2,16 @@
 """Scenes to measure on: held-out shapes, fixed seeds, the size of a camera image."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samtok_ros.errors import ConfigError, ImageError
+from samtok_ros.errors import ConfigError
 from samtok_ros.scenes.generate import generate_scenes
 from samtok_ros.scenes.sampling import SceneDescription
 from samtok_ros.scenes.store import SceneStore, StorePlan, shard_path
-
-if TYPE_CHECKING:
-    from samtok_ros.scenes.renderer import SceneRenderer
 
 SPLIT = 'heldout'
 SIZE_HW = (480, 640)
@@ -55,8 +52,8 @@ def heldout_scenes(
         cache_dir: where rendered scenes are kept for the next time; None renders them as they are
             needed and keeps nothing.
     Raises:
-        ConfigError: no scenes, MuJoCo is missing, or the cache holds other scenes.
-        ImageError: nothing can be drawn on this machine.
+        ConfigError: no scenes, or the cache holds other scenes.
+        DeviceError, ImageError: scenes must be rendered, and MuJoCo or OpenGL is missing.
     """
     if count < 1 or seed < 0:
         raise ConfigError('there is nothing to measure on',
@@ -65,40 +62,28 @@ def heldout_scenes(
     return _rendered(count, seed) if cache_dir is None else _cached(count, seed, cache_dir)
 
 
-def open_renderer(max_size_hw: tuple[int, int] = SIZE_HW) -> 'SceneRenderer':
-    """Open the renderer, or say what this machine lacks.
+def check_renderer() -> None:
+    """Try whether scenes can be rendered here, before worker processes fail one by one.
 
     Raises:
-        ConfigError: MuJoCo is not installed.
-        ImageError: there is no OpenGL library.
+        DeviceError, ImageError: MuJoCo or OpenGL is missing.
     """
-    try:
-        from samtok_ros.scenes.renderer import SceneRenderer
-    except ModuleNotFoundError as error:
-        if (error.name or '').split('.')[0] != 'mujoco':
-            raise
-        raise ConfigError('rendering scenes needs MuJoCo', expected='the package mujoco',
-                          got='none installed', fix='run: pip install mujoco') from error
-    except Exception as error:  # importing MuJoCo loads OpenGL, and each backend fails differently
-        raise ImageError(
-            'cannot load an OpenGL library to render with', got=f'{type(error).__name__}: {error}',
-            fix='install libosmesa6 (MUJOCO_GL=osmesa) or a GPU driver (MUJOCO_GL=egl)'
-        ) from error
-    return SceneRenderer(max_size_hw)
+    from samtok_ros.scenes.renderer import SceneRenderer
+
+    SceneRenderer(SIZE_HW).close()
 
 
 def _rendered(count: int, seed: int) -> Iterator[EvaluationScene]:
-    renderer = open_renderer()
+    # Imported late: scenes that are cached need no renderer.
     from samtok_ros.scenes.describe import render_described
+    from samtok_ros.scenes.renderer import SceneRenderer
 
     plan = StorePlan(SPLIT, seed, SIZE_HW, _SHARD_SCENES)
-    try:
+    with closing(SceneRenderer(SIZE_HW)) as renderer:
         for index in range(count):
             rendered, description = render_described(renderer, plan.scene_seed(index), SPLIT,
                                                      SIZE_HW)
             yield EvaluationScene(rendered.rgb, rendered.segmentation, description)
-    finally:
-        renderer.close()
 
 
 def _cached(count: int, seed: int, cache_dir: Path) -> Iterator[EvaluationScene]:
@@ -106,7 +91,7 @@ def _cached(count: int, seed: int, cache_dir: Path) -> Iterator[EvaluationScene]
     # Whole shards, so that a cache made for a few scenes grows when more are wanted.
     shards = range(-(-count // shard_scenes))
     if not all(shard_path(cache_dir, shard).is_dir() for shard in shards):
-        open_renderer().close()  # a clear error here, not a worker's traceback
+        check_renderer()
     generate_scenes(cache_dir, len(shards) * shard_scenes, SPLIT, seed, size_hw=SIZE_HW,
                     shard_scenes=shard_scenes)
     store = SceneStore(cache_dir)

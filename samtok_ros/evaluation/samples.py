@@ -150,11 +150,9 @@ def _share_right(questions: Sequence[RegionSample]) -> Figure:
 
 
 def _size_class(sample: MaskSample | GoalSample | RegionSample) -> str:
-    if sample.area < SMALL_AREA:
-        return f'below {SMALL_AREA:.0%}'
-    if sample.area < LARGE_AREA:
-        return f'{SMALL_AREA:.0%} to {LARGE_AREA:.0%}'
-    return f'{LARGE_AREA:.0%} and above'
+    borders = (0.0, SMALL_AREA, LARGE_AREA, 1.0)
+    place = 1 + (sample.area >= SMALL_AREA) + (sample.area >= LARGE_AREA)
+    return f'{borders[place - 1]:.0%} to {borders[place]:.0%}'
 
 
 def _split(samples: Sequence, key: Callable[[object], str],

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from samtok_ros.errors import CheckpointError, ConfigError, DeviceError, ImageError
-from samtok_ros.image.transforms import check_rgb
+from samtok_ros.image.encodings import check_rgb
 from samtok_ros.language.checkpoint import load_model, load_processor
 from samtok_ros.language.decoding import GreedyWriter
 from samtok_ros.language.generation import GenerationEvent, GenerationLimits

@@ -69,5 +69,4 @@ class HealthReporter:
                 values=[KeyValue(key=key, value=str(value))
                         for key, value in health.values.items()])
             for part, health in parts.items()]
-        if self._node.context.ok():
-            self._publisher.publish(message)
+        self._publisher.publish(message)

@@ -4,13 +4,13 @@
 import traceback
 from collections.abc import Callable, Mapping
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
-from rcl_interfaces.msg import SetParametersResult
 
 from samtok_ros.config import SETTINGS_OF_NODE
 from samtok_ros.config_fields import setting_fields
@@ -53,6 +53,7 @@ class PerceptionNode(LifecycleNodeMixin, Node):
         self.inputs = MutuallyExclusiveCallbackGroup()
         self.statistics = Statistics()
         self.problems = ProblemLog(self.get_logger().warning)
+        runtime.worker.report_to(self._on_worker_error)
         self.is_active = False
         self._kind = name
         self._ready = False
@@ -117,6 +118,7 @@ class PerceptionNode(LifecycleNodeMixin, Node):
     def _configure(self, state: LifecycleState) -> None:
         shared = SharedSettings(self.settings.model, self.settings.input, self.settings.cache)
         self.runtime.join(self._kind, shared)
+        self.statistics.reset()
         try:
             self.set_up()
         except BaseException:
@@ -186,6 +188,10 @@ class PerceptionNode(LifecycleNodeMixin, Node):
             return
         if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
             self.trigger_activate()
+
+    def _on_worker_error(self, error: Exception) -> None:
+        self.problems.report('exception', f'a step failed and was given up: {error!r}',
+                             ''.join(traceback.format_exception(error)))
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         return check_change(self.settings, parameters)

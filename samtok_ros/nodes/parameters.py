@@ -82,7 +82,7 @@ def unknown_overrides(node: Node, elsewhere: Iterable[str] = ()) -> list[str]:
         elsewhere: names that other nodes of the process read.
     """
     # rclpy accepts such overrides in silence: a typo in yaml would go unnoticed.
-    known = [name for name in [*node._parameters, *elsewhere]]
+    known = [*node._parameters, *elsewhere]
     return [
         f'parameter {name} is set, but nothing reads it'
         + (f': {advice}' if (advice := closest_name(name, dict.fromkeys(known))) else '')

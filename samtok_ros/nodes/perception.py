@@ -2,8 +2,8 @@
 """Both nodes in one process: images come in once, are embedded once, and stay where they are."""
 
 from samtok_ros.nodes.grounding import GroundingNode
-from samtok_ros.nodes.mask_tokenizer import MaskTokenizerNode
 from samtok_ros.nodes.lifecycle import PerceptionNode
+from samtok_ros.nodes.mask_tokenizer import MaskTokenizerNode
 from samtok_ros.nodes.spin import run
 from samtok_ros.runtime.shared import SharedRuntime
 

@@ -57,13 +57,10 @@ class OutputPublisher:
 
     def publish(self, message: Any) -> None:
         """Publish; a message that cannot be sent is reported."""
-        if not self._node.context.ok():
-            return  # The process is being shut down under the worker's feet.
         try:
             self._publisher.publish(message)
         except Exception as error:  # Whatever the middleware raises; the node goes on.
-            if self._node.context.ok():
-                self._problems.report('publish_failed', f'{self.topic}: {error}')
+            self._problems.report('publish_failed', f'{self.topic}: {error}')
 
     def destroy(self) -> None:
         """End it; the generic call would leave it among the managed entities."""

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from samtok_ros.config import FakeSettings, LimitSettings, ModelSettings
+from samtok_ros.model_directory import resolve_model
 from samtok_ros.regions import Answer
 
 UNFINISHED = 'unfinished'
@@ -106,10 +107,16 @@ class Backend(Protocol):
 
 
 def make_backend(model: ModelSettings, fake: FakeSettings) -> Backend:
-    """Return the backend that the settings ask for; loads nothing."""
+    """Return the backend that the settings ask for; loads nothing yet.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
     # Imported here so that a process imports torch when it loads a model, and not before.
     if model.backend == 'fake':
         from samtok_ros.runtime.fake_backend import FakeBackend
         return FakeBackend(fake)
+    # A wrong name is told at once, not after half a minute of imports.
+    resolve_model(model.name)
     from samtok_ros.runtime.torch_backend import TorchBackend
     return TorchBackend(model)

@@ -46,7 +46,8 @@ class FakeBackend:
     def _load(self) -> None:
         time.sleep(self._settings.load_s)
         if self._settings.fail_load:
-            raise CheckpointError('the fake model refuses to load', fix='set fake.fail_load to false')
+            raise CheckpointError('the fake model refuses to load',
+                                  fix='set fake.fail_load to false')
 
 
 class FakeGroundingModel:

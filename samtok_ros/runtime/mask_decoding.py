@@ -131,8 +131,8 @@ class MaskDecoding:
             while self._waiting and self._waiting[0].until <= now:
                 expired.append(self._waiting.popleft().words)
         for words in expired:
-            self._drop(words, 'no_such_frame', 'no image with this stamp is in the cache. Give both '
-                       'nodes the same image topic, or raise cache.frames or words.wait_s')
+            self._drop(words, 'no_such_frame', 'no image with this stamp is in the cache. Give '
+                       'both nodes the same image topic, or raise cache.frames or words.wait_s')
 
     @property
     def _limit(self) -> int:

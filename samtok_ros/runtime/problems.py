@@ -32,12 +32,13 @@ class ProblemLog:
         self._logged: dict[str, tuple[float, int]] = {}
         self._last: dict[str, tuple[float, str]] = {}
 
-    def report(self, kind: str, text: str) -> None:
+    def report(self, kind: str, text: str, detail: str = '') -> None:
         """Count a problem, and log it unless one of its kind was logged just before.
 
         Args:
             kind: short name, the key in diagnostics: 'bad_image'.
             text: what happened and what to do.
+            detail: more for the log, such as a traceback.
         """
         with self._lock:
             now = self._now()
@@ -49,7 +50,8 @@ class ProblemLog:
             count = self._counts[kind]
             self._logged[kind] = (now, count)
         silent = count - logged_count - 1
-        self._log(f'{text} ({silent} more of this kind since)' if silent else text)
+        more = f' ({silent} more of this kind since)' if silent else ''
+        self._log(f'{text}{more}' + (f'\n{detail}' if detail else ''))
 
     def counts(self) -> dict[str, int]:
         """Return the number of problems by kind."""

@@ -25,6 +25,13 @@ class Statistics:
         self._durations: dict[str, deque[float]] = {}
         self._events: dict[str, deque[float]] = {}
 
+    def reset(self) -> None:
+        """Start at zero again."""
+        with self._lock:
+            self._counts.clear()
+            self._durations.clear()
+            self._events.clear()
+
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter."""
         with self._lock:

@@ -51,6 +51,10 @@ class Worker:
         self._stopping = False
         self._thread: threading.Thread | None = None
 
+    def report_to(self, on_error: Callable[[Exception], None]) -> None:
+        """Tell somebody else of exceptions from now on."""
+        self._on_error = on_error
+
     def start(self) -> None:
         """Start the thread; without effect when it runs."""
         if self.is_running:

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mask tokenizer: masks <-> codes, against one image."""

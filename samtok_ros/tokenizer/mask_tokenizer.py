@@ -12,18 +12,13 @@ import numpy as np
 import torch
 
 from samtok_ros.errors import ConfigError, DeviceError, ImageError
-from samtok_ros.image.transforms import (
-    boxes_to_unit,
-    check_rgb,
-    logits_to_masks,
-    masks_to_boxes,
-    masks_to_prompts,
-    resize_to_square,
-)
+from samtok_ros.image.encodings import check_rgb
+from samtok_ros.image.transforms import boxes_to_unit, masks_to_boxes, resize_to_square
 from samtok_ros.regions import ImageSize
 from samtok_ros.tokenizer.checkpoint import content_hash, find_weights, load_network
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.network import FeatureMaps, MaskTokenizerNetwork
+from samtok_ros.tokenizer.resampling import logits_to_masks, masks_to_prompts
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
@@ -135,8 +130,9 @@ class MaskTokenizer:
         """
         wanted = (features.size.height, features.size.width)
         if masks.ndim != 3 or masks.shape[1:] != wanted or masks.dtype != np.bool_:
-            raise ImageError('masks do not fit the image', expected=f'(N, {wanted[0]}, {wanted[1]}) '
-                             'bool', got=f'{masks.shape} {masks.dtype}')
+            raise ImageError('masks do not fit the image',
+                             expected=f'(N, {wanted[0]}, {wanted[1]}) bool',
+                             got=f'{masks.shape} {masks.dtype}')
         if not len(masks):
             return np.empty((0, self.config.codebook_depth), np.int64)
         box_unit = boxes_to_unit(masks_to_boxes(masks), features.size)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of the embedded model: data, losses and loops; imports the core, is never imported by it."""
+"""Training of the embedded model: data, losses, loops. Nothing else imports it."""

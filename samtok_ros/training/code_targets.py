@@ -42,7 +42,12 @@ class CodeTargets:
         self._sum_norms = ((first**2).sum(1)[:, None] + (second**2).sum(1)[None]
                            + 2 * first @ second.T)
         self._alternatives = alternatives
-        self._scale = temperature * self._typical_gap() if temperature > 0 else 0.0
+        self._gap = self._typical_gap()
+        self.set_temperature(temperature)
+
+    def set_temperature(self, temperature: float) -> None:
+        """Change the softness from now on, in the unit of the constructor."""
+        self._scale = temperature * self._gap if temperature > 0 else 0.0
 
     def embedding(self, codes: np.ndarray) -> np.ndarray:
         """Return the quantised mask embeddings (N, C) of codes (N, 2)."""

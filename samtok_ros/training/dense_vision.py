@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Dense supervision of the vision tower: what lies in each cell, read by linear heads from the merged tokens."""
+"""Dense supervision of the vision tower: linear heads read from each token what lies there."""
 
 from dataclasses import dataclass
 

@@ -3,7 +3,8 @@
 
 The modules and weights are those of `transformers`; only the order of work differs. Its own forward
 splits images one by one and needs a (T, T) mask over all questions of an image; here the questions
-of an image share the keys and values of its prefix and never see each other, at a third of the cost.
+of an image share the keys and values of its prefix and never see each other, at a third of the
+cost.
 `test/test_fast_forward.py` holds both to the same numbers.
 """
 
@@ -157,7 +158,7 @@ def question_layer(layer: nn.Module, hidden: torch.Tensor, rope: tuple, mask: to
 
 @dataclass(frozen=True)
 class Kernels:
-    """The repeated blocks, compiled once each and reused for every layer: twice as fast on a CPU."""
+    """The repeated blocks, compiled once and reused for every layer: twice as fast on a CPU."""
 
     vision_block: Callable
     prefix_layer: Callable
@@ -188,7 +189,7 @@ def _rotate(tensor: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch
 
 def _project(attention: nn.Module, hidden: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor],
              ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Queries, keys, values as (B, heads, T, head_dim); keys and values have as many heads as queries."""
+    """Queries, keys, values as (B, heads, T, head_dim), all with as many heads as the queries."""
     shape = (*hidden.shape[:-1], -1, attention.head_dim)
     query = attention.q_norm(attention.q_proj(hidden).view(shape)).transpose(1, 2)
     key = attention.k_norm(attention.k_proj(hidden).view(shape)).transpose(1, 2)

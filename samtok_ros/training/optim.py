@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimisers and learning-rate schedule shared by all trainings: Muon for matrices, AdamW for the rest."""
+"""Optimisers and schedule of all trainings: Muon for matrices, AdamW for the rest."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,7 +42,7 @@ def build_optimizers(model: nn.Module, lr_matrix: float, lr_other: float, weight
 
     Args:
         model: module to train.
-        lr_matrix: peak rate of Muon, scaled so that its steps are as large as those of AdamW, e.g. 2e-3.
+        lr_matrix: peak rate of Muon, in AdamW's scale, e.g. 2e-3.
             0 gives the matrices to AdamW too.
         lr_other: peak rate of AdamW.
         weight_decay: decoupled decay of matrices; vectors and tables get none.
@@ -95,14 +95,15 @@ def optimizer_states(optimizers: list[torch.optim.Optimizer]) -> list[dict[str, 
     return [optimizer.state_dict() for optimizer in optimizers]
 
 
-def load_optimizer_states_(optimizers: list[torch.optim.Optimizer], states: list[dict[str, Any]]) -> None:
+def load_optimizer_states_(optimizers: list[torch.optim.Optimizer],
+                           states: list[dict[str, Any]]) -> None:
     """Put the states of `optimizer_states` back into optimisers built for the same model."""
     for optimizer, state in zip(optimizers, states, strict=True):
         optimizer.load_state_dict(state)
 
 
 class WeightAverage:
-    """Exponential moving average of the weights: better than the last step, at no cost in the loss."""
+    """Exponential moving average of the weights: better than the last step."""
 
     def __init__(self, model: nn.Module, decay: float = 0.999):
         """Start from the present weights of the model."""

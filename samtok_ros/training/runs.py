@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run directories: curves, checkpoints written atomically, and a time budget that survives being killed."""
+"""Run directories: curves, atomic checkpoints, a time budget that survives being killed."""
 
 import json
 import logging
@@ -56,8 +56,8 @@ class Budget:
     Attributes:
         wall_s: seconds of wall clock over all resumptions, 0 = no limit.
         cpu_s: seconds of process CPU time over all resumptions, 0 = no limit.
-        end_unix_s: moment at which the run must be over, 0 = none. Counts from the start of the run, so a
-            resumed run still ends there.
+        end_unix_s: moment at which the run must be over, 0 = none. Counts from the start of the
+            run, so a resumed run still ends there.
     """
 
     wall_s: float = 0.0
@@ -66,7 +66,7 @@ class Budget:
 
 
 class RunDirectory:
-    """One training run on disk: `curves.jsonl` (one object a line) and `state.pt` (the newest checkpoint)."""
+    """One training run on disk: `curves.jsonl` (a line a record), `state.pt` (checkpoint)."""
 
     def __init__(self, path: Path | str, *, log_every_s: float = 15.0):
         """Open or create the directory.
@@ -133,12 +133,13 @@ class RunDirectory:
         return records
 
     def save(self, state: dict[str, Any], name: str = 'state.pt') -> None:
-        """Write a checkpoint atomically, with the used time and the random state next to the caller's entries."""
+        """Write a checkpoint atomically, with the used time and the random state beside it."""
         clock = {'wall_s': self.wall_s, 'cpu_s': self.cpu_s, 'first_unix_s': self._first_unix_s}
-        save_atomically({'run': state, 'clock': clock, 'random': random_state()}, self.path / name)
+        save_atomically({'run': state, 'clock': clock, 'random': random_state()},
+                        self.path / name)
 
     def load(self, name: str = 'state.pt') -> dict[str, Any] | None:
-        """Return what `save` was given and restore clock and random state; None when there is no checkpoint.
+        """Return what `save` was given, restoring clock and random state; None without checkpoint.
 
         Raises:
             CheckpointError: the file is not a checkpoint written by `save`.
@@ -151,7 +152,8 @@ class RunDirectory:
         if not isinstance(stored, dict) or not {'run', 'clock', 'random'} <= stored.keys():
             raise CheckpointError(f'{path} is not a training checkpoint',
                                   expected='a file written by RunDirectory.save',
-                                  got=type(stored).__name__, fix='remove the file to start the run anew')
+                                  got=type(stored).__name__,
+                                  fix='remove the file to start the run anew')
         self._wall_before_s = stored['clock']['wall_s']
         self._cpu_before_s = stored['clock']['cpu_s']
         self._first_unix_s = stored['clock']['first_unix_s']

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scenes as the vision tower sees them: resized once into a memory map, augmented and cut into patches."""
+"""Scenes as the vision tower sees them: resized once, augmented, cut into patches."""
 
 import os
 from collections.abc import Sequence
@@ -29,11 +29,14 @@ class Scenes(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rgb(self, index: int) -> np.ndarray: ...
+    def rgb(self, index: int) -> np.ndarray:
+        """(H, W, 3) uint8."""
 
-    def segmentation(self, index: int) -> np.ndarray: ...
+    def segmentation(self, index: int) -> np.ndarray:
+        """(H, W) uint8 object ids, 0 = background."""
 
-    def description(self, index: int): ...
+    def description(self, index: int):
+        """A SceneDescription."""
 
 
 def resize_for_model(image_rgb: np.ndarray) -> np.ndarray:

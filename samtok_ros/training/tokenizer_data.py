@@ -8,14 +8,10 @@ import cv2
 import numpy as np
 import torch
 
-from samtok_ros.image.transforms import (
-    boxes_to_unit,
-    masks_to_boxes,
-    masks_to_prompts,
-    resize_to_square,
-)
+from samtok_ros.image.transforms import boxes_to_unit, masks_to_boxes, resize_to_square
 from samtok_ros.regions import ImageSize
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
+from samtok_ros.tokenizer.resampling import masks_to_prompts
 
 
 class MaskSource(Protocol):

@@ -21,7 +21,7 @@ from torch import nn
 from samtok_ros.tokenizer.checkpoint import save_network
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
-from samtok_ros.tokenizer.network import FeatureMaps, MaskTokenizerNetwork
+from samtok_ros.tokenizer.network import MaskTokenizerNetwork
 from samtok_ros.training.codebook_training import (
     CodebookTrainingConfig,
     Quantised,
@@ -109,7 +109,7 @@ class TokenizerTrainingConfig:
 
 
 class TokenizerTrainer:
-    """One run: network, the losses' own heads, optimisers, counters; all of it is in the checkpoint."""
+    """One run; network, heads of the losses, optimisers and counters go into its checkpoint."""
 
     def __init__(self, config: TokenizerTrainingConfig, device: str = 'cpu') -> None:
         """Build everything anew from the seed."""

@@ -25,6 +25,7 @@ from samtok_ros.training.optim import (
 )
 from samtok_ros.training.questions import corpus
 from samtok_ros.training.runs import Budget, RunDirectory
+from samtok_ros.training.vision_pretraining import TABLETOP_VLM
 from samtok_ros.training.vlm_data import (
     PREFIX_END,
     PREFIX_TEXT,
@@ -50,7 +51,10 @@ class VlmTrainingConfig:
         weight_decay: of the matrices.
         warm_up: share of the budget spent raising the rates.
         average_decay: of the averaged weights, which are the result.
-        code_temperature: softness of the targets of mask words, see CodeTargets.
+        code_temperature: softness of the targets of mask words at first, see CodeTargets.
+        code_temperature_end: softness at the end; in between it falls with the progress. Soft
+            targets teach sooner, sharp ones give word probabilities that tell certain from
+            uncertain.
         code_alternatives: share of masks written with another first word.
         corpus_scenes: imagined scenes whose texts train the text tokenizer.
         budget: how long to train; the rates decay to its end.
@@ -63,7 +67,7 @@ class VlmTrainingConfig:
         seed: of weights, order and questions.
     """
 
-    vlm: TinyVlmConfig = field(default_factory=TinyVlmConfig)
+    vlm: TinyVlmConfig = TABLETOP_VLM
     batch: QuestionBatchConfig = field(default_factory=QuestionBatchConfig)
     losses: VlmLossConfig = field(default_factory=VlmLossConfig)
     lr_matrix: float = 2e-3
@@ -72,7 +76,8 @@ class VlmTrainingConfig:
     weight_decay: float = 0.01
     warm_up: float = 0.02
     average_decay: float = 0.998
-    code_temperature: float = 0.5
+    code_temperature: float = 0.7
+    code_temperature_end: float = 0.2
     code_alternatives: float = 0.3
     corpus_scenes: int = 3000
     budget: Budget = field(default_factory=lambda: Budget(wall_s=5400))
@@ -134,6 +139,8 @@ def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -
     parameters = [p for p in learner.parameters() if p.requires_grad]
     while progress < 1.0 and not 0 < config.steps <= step:
         set_learning_rate_(optimizers, learning_rate_factor(progress, config.warm_up))
+        targets.set_temperature(config.code_temperature + progress * (
+            config.code_temperature_end - config.code_temperature))
         batch = _draw_batch(dataset, config, step, rank).to(config.device)
         with torch.autocast(config.device, torch.bfloat16, enabled=config.autocast):
             parts = learner.loss(batch, kernels)
@@ -263,7 +270,7 @@ def _validate(run: RunDirectory, learner: VlmLearner, average: WeightAverage,
     logger.info('validation at step %d: %s', step, figures)
 
 
-def export_vlm(run_dir: Path, out_dir: Path, dtype: str = 'bfloat16') -> None:
+def export_vlm(run_dir: Path, out_dir: Path, dtype: str = 'float16') -> None:
     """Write the averaged weights as a model directory that transformers loads.
 
     Args:

@@ -38,6 +38,9 @@ from samtok_ros.training.scene_images import (
 
 logger = logging.getLogger(__name__)
 
+TABLETOP_VLM = TinyVlmConfig(text_layers=6)
+"""Sizes of the embedded model."""
+
 
 @dataclass(frozen=True)
 class VisionPretrainingConfig:
@@ -61,7 +64,7 @@ class VisionPretrainingConfig:
         seed: of weights, order and augmentation.
     """
 
-    vlm: TinyVlmConfig = field(default_factory=TinyVlmConfig)
+    vlm: TinyVlmConfig = TABLETOP_VLM
     batch_size: int = 16
     lr_matrix: float = 3e-3
     lr_other: float = 1.5e-3

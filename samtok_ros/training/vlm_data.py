@@ -54,7 +54,7 @@ class LossWeights:
 
     decision: float = 1.0
     first_word: float = 1.5
-    second_word: float = 0.75
+    second_word: float = 0.4
     reply: float = 1.0
     layout: float = 0.15
 
@@ -87,13 +87,12 @@ class QuestionTensors:
 
     Attributes:
         token_ids: (B, Q, L) int64, padded at the end.
-        weights: (B, Q, L) float32 weight of predicting this token from those before, 0 = not at all.
+        weights: (B, Q, L) float32 weight of predicting this token from those before.
         word_places: (n,) int64 places of mask words of answers, counted over B*Q*L.
         word_levels: (n,) int64 level of each, from 0.
         word_targets: (n, K) float32 target distribution over the codes of its level.
         look_places: (m,) int64 places that should look at something, counted over B*Q*L.
         look_cells: (m, 70) float32, 1 where the thing is.
-        family_index: (B, Q) int64 index into FAMILIES, for reports.
     """
 
     token_ids: torch.Tensor
@@ -177,7 +176,7 @@ class QuestionWriter:
             targets: soft targets of mask words.
             weights: of the answer's tokens.
         """
-        self._encode = text_tokenizer.backend_tokenizer.encode
+        self._backend = text_tokenizer.backend_tokenizer
         self._targets = targets
         self._weights = weights
         self.vocabulary = MaskVocabulary()
@@ -185,10 +184,16 @@ class QuestionWriter:
         self.pad_id = text_tokenizer.pad_token_id
         self.end_id = text_tokenizer.convert_tokens_to_ids(END_OF_TURN)
         self._first_words = set(self.ids.level_ids[0])
+        # What may follow a label: another mask, or the end of the list.
+        self._list_turns = {self.token_ids(text)[0] for text in ('"},\n{"mask_2d": "', '"}]\n```')}
 
     def token_ids(self, text: str) -> list[int]:
         """Tokenize text that holds markers and mask words."""
-        return self._encode(text, add_special_tokens=False).ids
+        return self._backend.encode(text, add_special_tokens=False).ids
+
+    def text(self, token_ids: Sequence[int]) -> str:
+        """Return the text of token ids, markers and mask words included."""
+        return self._backend.decode(list(token_ids), skip_special_tokens=False)
 
     def prompt_ids(self, question: Question, codes: np.ndarray) -> list[int]:
         """Token ids from behind the image up to where the answer starts.
@@ -241,22 +246,11 @@ class QuestionWriter:
                 weights.append(how.first_word)
             elif answer[place - 1] in self._first_words:
                 weights.append(how.second_word)
-            elif question.targets and place == len(answer) - 2 or self._opens_item(token, answer):
+            elif token in self._list_turns:
                 weights.append(how.decision)
             else:
                 weights.append(how.layout)
         return weights
-
-    def _opens_item(self, token: int, answer: list[int]) -> bool:
-        """Say whether a token leads over to another mask of the list."""
-        return token in self.list_joint_ids
-
-    @property
-    def list_joint_ids(self) -> set[int]:
-        """Ids that only stand between two items."""
-        if not hasattr(self, '_joints'):
-            self._joints = {self.token_ids('"},\n{"mask_2d": "')[0]}
-        return self._joints
 
 
 @dataclass

@@ -32,7 +32,7 @@ class VlmLossConfig:
     """
 
     attention: float = 0.3
-    attention_layers: tuple[int, ...] = (1, 2)
+    attention_layers: tuple[int, ...] = (3, 4)
     attention_heads: int = 2
     dense: float = 0.15
     embedding: float = 0.3

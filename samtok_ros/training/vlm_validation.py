@@ -45,7 +45,8 @@ def generate_greedily(learner: VlmLearner, images: torch.Tensor, prompts: list[l
         learner: the model.
         images: (B, 224, 320, 3) uint8.
         prompts: B lists of Q prompts, token ids from behind the image.
-        pad_id, end_id: of the text tokenizer.
+        pad_id: of the text tokenizer.
+        end_id: token that ends an answer.
         most_tokens: where to cut answers off.
     Returns:
         B lists of Q answers without the end-of-turn token.
@@ -79,14 +80,13 @@ def generate_greedily(learner: VlmLearner, images: torch.Tensor, prompts: list[l
             for i in range(batch)]
 
 
-def validate(learner: VlmLearner, writer: QuestionWriter, text_tokenizer,
-             scenes: ValidationScenes, per_image: int = 8, autocast: bool = True,
-             chunk: int = 16) -> dict[str, float]:
+def validate(learner: VlmLearner, writer: QuestionWriter, scenes: ValidationScenes,
+             per_image: int = 8, autocast: bool = True, chunk: int = 16) -> dict[str, float]:
     """Ask `per_image` questions on every scene and score the answers.
 
     Returns:
-        grounding_giou, grounding_iou50, no_target_recall, false_refusal, region_qa, and the mean IoU
-        of each kind of single-target goal.
+        grounding_giou, grounding_iou50, no_target_recall, false_refusal, region_qa, and the mean
+        IoU of each kind of single-target goal.
     """
     device = next(learner.parameters()).device
     scores: dict[str, list[float]] = {}
@@ -100,8 +100,7 @@ def validate(learner: VlmLearner, writer: QuestionWriter, text_tokenizer,
             answers = generate_greedily(learner, images, prompts, writer.pad_id, writer.end_id)
         for i, row, replies in zip(numbers, questions, answers, strict=True):
             for question, ids in zip(row, replies, strict=True):
-                text = text_tokenizer.decode(ids, skip_special_tokens=False)
-                _score(question, text, i, scenes, writer, scores)
+                _score(question, writer.text(ids), i, scenes, writer, scores)
     return {name: float(np.mean(values)) for name, values in sorted(scores.items())}
 
 

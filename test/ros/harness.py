@@ -36,8 +36,8 @@ REPLAY = {'input.every_frame': True, 'input.reliability': 'reliable', 'input.dep
 SECOND_NS = 1_000_000_000
 START_NS = 1_700_000_000 * SECOND_NS + 123_456_789
 
-CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, UNCONFIGURED_SHUTDOWN, INACTIVE_SHUTDOWN = 1, 2, 3, 4, 5, 6
-ACTIVE_SHUTDOWN = 7
+CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE = 1, 2, 3, 4
+UNCONFIGURED_SHUTDOWN, ACTIVE_SHUTDOWN = 5, 7
 
 
 def reliable(depth=1000):
@@ -115,14 +115,21 @@ class Peer:
         self.node = rclpy.create_node(name, context=context, namespace='samtok')
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._ending = False
+        self._thread = threading.Thread(target=self._spin, daemon=True)
         self._thread.start()
         self.diagnostics = {}
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 100)
 
+    def _spin(self):
+        while not self._ending:
+            self._executor.spin_once(0.1)
+
     def close(self):
-        self._executor.shutdown()
+        # An executor that is shut down while it spins may fail on what it has given away.
+        self._ending = True
         self._thread.join()
+        self._executor.shutdown()
         self.node.destroy_node()
 
     def listen(self, message_type, topic, qos=None):
@@ -177,7 +184,7 @@ class NodeProcess:
 
     def __init__(self, program, parameters, ros_args, domain, log_path):
         path = Path(get_package_prefix('samtok_ros'), 'lib', 'samtok_ros', program)
-        command = [str(path), '--ros-args']
+        command = [str(path), '--ros-args', *ros_args]
         for name, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             command += ['-p', f'{name}:={text}']
@@ -185,7 +192,7 @@ class NodeProcess:
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain), 'RCUTILS_COLORIZED_OUTPUT': '0',
                        'RCUTILS_LOGGING_BUFFERED_STREAM': '0', 'OMP_NUM_THREADS': '1'}
         with log_path.open('wb') as log:
-            self.process = subprocess.Popen([*command, *ros_args], stdout=log, stderr=log,
+            self.process = subprocess.Popen(command, stdout=log, stderr=log,
                                             env=environment, cwd=log_path.parent)
 
     def log(self):

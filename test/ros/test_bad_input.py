@@ -76,8 +76,8 @@ def stamped(ns):
 
 
 BAD_IMAGES = {
-    'unknown encoding': (with_layout(encoding='yuv422'), "encoding is not supported"),
-    'depth image': (with_layout(encoding='16UC1'), "encoding is not supported"),
+    'unknown encoding': (with_layout(encoding='yuv422'), 'encoding is not supported'),
+    'depth image': (with_layout(encoding='16UC1'), 'encoding is not supported'),
     'no encoding': (with_layout(encoding=''), 'encoding is not supported'),
     'no pixels': (with_layout(height=0), 'no pixels'),
     'step too small': (with_layout(step=100), 'step is too small'),

@@ -48,7 +48,7 @@ def test_states_when_walked_through_twice_then_each_is_reached_and_words_come_ea
         scene = Scene(world)
         scene.set_goal('one mug')
         scene.show(START_NS + turn)
-        assert scene.answer(START_NS + turn).goal_id == turn
+        assert scene.answer(START_NS + turn).goal_id == 1
         scene.masks_of(START_NS + turn)
         for node in ('grounding', 'mask_tokenizer'):
             assert peer.change(node, DEACTIVATE)
@@ -93,8 +93,9 @@ def test_autostart_when_the_model_cannot_be_loaded_then_the_node_stays_unconfigu
 
 
 def test_nodes_of_one_process_when_they_disagree_then_configure_says_so(world):
-    program = world.start('perception', BY_HAND,
-                          ['-p', 'grounding:cache.frames:=7'])
+    file = world.folder / 'one_of_two.yaml'
+    file.write_text('/**/grounding:\n  ros__parameters:\n    cache:\n      frames: 7\n')
+    program = world.start('perception', BY_HAND, ['--params-file', str(file)])
     assert world.peer.change('mask_tokenizer', CONFIGURE)
     assert not world.peer.change('grounding', CONFIGURE)
     program.wait_for_log('must agree on model, input and cache')
@@ -132,8 +133,9 @@ def test_answer_when_the_model_fails_then_a_failed_one_comes_and_the_next_is_fin
 @pytest.mark.parametrize('state', ['unconfigured', 'active', 'speaking', 'loading'])
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signal_when_it_comes_in_any_state_then_the_exit_is_clean(world, state, number):
-    parameters = {'unconfigured': BY_HAND, 'active': FAKE, 'speaking': {**FAKE, 'fake.token_s': 0.2},
-                  'loading': {**FAKE, 'fake.load_s': 3.0}}[state]
+    parameters = {
+        'unconfigured': BY_HAND, 'active': FAKE, 'speaking': {**FAKE, 'fake.token_s': 0.2},
+        'loading': {**FAKE, 'fake.load_s': 3.0}}[state]
     program = world.start('perception', parameters)
     if state == 'speaking':
         scene = Scene(world)
@@ -158,9 +160,10 @@ def test_shutdown_transition_when_active_then_the_process_still_ends_cleanly(wor
 
 
 @pytest.mark.parametrize('setting, line', [
-    ('max_rate_hz:=2', 'parameter max_rate_hz has the wrong type: expected double, got 2 (integer). '
-                       'Write 2.0.'),
-    ('limits.max_masks:=65', 'parameter limits.max_masks is out of range: expected 1 to 64, got 65'),
+    ('max_rate_hz:=2',
+     'parameter max_rate_hz has the wrong type: expected double, got 2 (integer). Write 2.0.'),
+    ('limits.max_masks:=65',
+     'parameter limits.max_masks is out of range: expected 1 to 64, got 65'),
     ('model.device:=tpu', "expected auto or cpu or cuda, got 'tpu'"),
     ('input.every_frame:=true', 'expected input.reliability: reliable'),
 ])

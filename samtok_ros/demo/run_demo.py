@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: start the nodes, replay a camera bag to them, score and picture what they answer."""
+
+import json
+import logging
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from samtok_ros.demo.bag_file import open_bag
+from samtok_ros.demo.camera_bag import COLOUR_TOPIC, colour_images
+from samtok_ros.demo.goals import DemoGoal, load_goals
+from samtok_ros.demo.make_bag import CAMERA_BAG, DATA_DIR, GOALS_FILE, TRUTH_FILE
+from samtok_ros.demo.processes import (
+    ChildProcess,
+    find_program,
+    find_shared,
+    isolated_environment,
+)
+from samtok_ros.demo.replay_plan import ReplayPlan
+from samtok_ros.demo.report import (
+    OVERLAYS_DIR,
+    REPORT_FILE,
+    SHEET_FILE,
+    picture_stamp,
+    write_pictures,
+    write_report,
+)
+from samtok_ros.demo.results import Results, read_results
+from samtok_ros.demo.scoring import DemoScore, score_demo
+from samtok_ros.demo.truth import FrameTruth, load_truth
+from samtok_ros.errors import ConfigError, DeviceError
+from samtok_ros.model_directory import resolve_model
+
+logger = logging.getLogger(__name__)
+
+RESULT_BAG = 'result'
+_PLAN_FILE, _PARAMETERS_FILE = 'replay.json', 'parameters.yaml'
+_POLL_S = 0.2
+_FINISH_WAIT_S = 60.0
+_LIVE_DEPTH = 5
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo shows.
+
+    Attributes:
+        out: folder for all that it writes.
+        bag: folder that samtok make-bag has made; None for the one that ships.
+        model: as in the parameter model.name.
+        backend: as in the parameter model.backend.
+        device: as in the parameter model.device.
+        dtype: as in the parameter model.dtype.
+        every_frame: process every image in order (config/replay.yaml), which gives the same words
+            each time, instead of the newest one, as on a robot.
+        rate: speed of the bag; 1.0 is real time.
+    """
+
+    out: Path
+    bag: Path | None = None
+    model: str = 'tabletop'
+    backend: str = 'torch'
+    device: str = 'auto'
+    dtype: str = 'auto'
+    every_frame: bool = False
+    rate: float = 1.0
+
+    @property
+    def source(self) -> Path:
+        """Folder of the camera bag, its truth and its goals."""
+        return DATA_DIR if self.bag is None else self.bag
+
+
+def run_demo(settings: DemoSettings) -> DemoScore:
+    """Run the demo and write its pictures, its report and the bag of results.
+
+    Raises:
+        ConfigError: bag, truth or nodes are missing, or a node refused to work.
+        CheckpointError: there is no such model.
+        DeviceError: something did not come in time.
+    """
+    started_s = time.monotonic()
+    if settings.backend == 'torch':
+        resolve_model(settings.model)  # before anything is started for nothing
+    goals = load_goals(settings.source / GOALS_FILE)
+    truth = load_truth(settings.source / TRUTH_FILE)
+    with open_bag(settings.source / CAMERA_BAG):
+        pass
+    _prepare_folder(settings.out)
+    _replay(settings, goals)
+    results = read_results(settings.out / RESULT_BAG)
+    score = _write_scored(settings, goals, truth, results, started_s)
+    logger.info('scored: %s', settings.out)
+    return score
+
+
+def _prepare_folder(out: Path) -> None:
+    """Make the folder, without what an earlier demo left in it."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (RESULT_BAG, OVERLAYS_DIR):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in (REPORT_FILE, SHEET_FILE):
+        (out / name).unlink(missing_ok=True)
+
+
+def _replay(settings: DemoSettings, goals: tuple[DemoGoal, ...]) -> None:
+    """Run the nodes in one process and the replay in another, and end both."""
+    out = settings.out.absolute()
+    plan = ReplayPlan(str((settings.source / CAMERA_BAG).absolute()),
+                      str((settings.source / GOALS_FILE).absolute()), str(out / RESULT_BAG),
+                      settings.every_frame, settings.rate)
+    plan.save(out / _PLAN_FILE)
+    (out / _PARAMETERS_FILE).write_text(_parameters(settings), encoding='utf-8')
+    environment = isolated_environment() | {'ROS_LOG_DIR': str(out / 'log')}
+    # -P: the folder we are in must not hide the installed package, which has the messages.
+    replay_command = [sys.executable, '-P', '-m', 'samtok_ros.nodes.demo_replay', out / _PLAN_FILE]
+    logger.info('starting the nodes: %s, %s', settings.model, settings.backend)
+    with ChildProcess('the process of the nodes', _nodes_command(settings, out),
+                      out / 'nodes.log', environment) as nodes:
+        with ChildProcess('the replay', replay_command, out / 'replay.log',
+                          environment) as replay:
+            # Beyond its own deadlines nothing should take longer.
+            longest_s = (2 * plan.start_wait_s + plan.answer_wait_s * len(goals)
+                         + _bag_seconds(goals) / plan.rate + _FINISH_WAIT_S)
+            _watch(replay, nodes, longest_s)
+        if nodes.stop() != 0:
+            raise DeviceError('the process of the nodes did not end cleanly',
+                              expected='exit status 0', got=f'{nodes.status}, {nodes.last_lines()}',
+                              fix=f'read {nodes.log}')
+
+
+def _watch(replay: ChildProcess, nodes: ChildProcess, longest_s: float) -> None:
+    """Wait for the end of the replay, or for the first sign that it will not come."""
+    deadline = time.monotonic() + longest_s
+    while replay.wait(_POLL_S) is None:
+        if nodes.status is not None:
+            raise ConfigError('the nodes ended while they were needed',
+                              got=f'exit status {nodes.status}, {nodes.last_lines()}',
+                              fix=f'read {nodes.log}')
+        if time.monotonic() > deadline:
+            raise DeviceError(f'the replay did not end within {longest_s:.0f} s',
+                              got=f'{replay.last_lines()}, from the nodes: {nodes.last_lines()}',
+                              fix='try again when the machine is less busy')
+    if replay.status != 0:
+        raise ConfigError('the replay failed', got=f'{replay.last_lines(2)} | from the nodes: '
+                          f'{nodes.last_lines()}', fix=f'read {replay.log} and {nodes.log}')
+
+
+def _nodes_command(settings: DemoSettings, out: Path) -> list[str | Path]:
+    config = 'config/replay.yaml' if settings.every_frame else 'config/default.yaml'
+    # The later file wins. The topic of the camera is given as for any camera.
+    return [find_program('perception'), '--ros-args', '--params-file', find_shared(config),
+            '--params-file', out / _PARAMETERS_FILE, '-r', f'image:={COLOUR_TOPIC}']
+
+
+def _parameters(settings: DemoSettings) -> str:
+    """Write what differs from the configuration file, for both nodes."""
+    parameters = {
+        'use_sim_time': True,
+        'model': {'name': settings.model, 'backend': settings.backend, 'device': settings.device,
+                  'dtype': settings.dtype}}
+    if not settings.every_frame:
+        # On a busy machine best effort loses most images of this size between two processes.
+        parameters['input'] = {'reliability': 'reliable', 'depth': _LIVE_DEPTH}
+    # JSON is YAML without anchors, which the parser of ROS does not read.
+    return json.dumps({f'/**/{node}': {'ros__parameters': parameters}
+                       for node in ('grounding', 'mask_tokenizer')}, indent=1) + '\n'
+
+
+def _bag_seconds(goals: tuple[DemoGoal, ...]) -> float:
+    return (goals[-1].end_ns - goals[0].start_ns) / 1e9
+
+
+def _write_scored(settings: DemoSettings, goals: tuple[DemoGoal, ...],
+                  truth: Mapping[int, FrameTruth], results: Results,
+                  started_s: float) -> DemoScore:
+    score = score_demo(goals, results, truth)
+    wanted = {picture_stamp(goal) for goal in score.goals}
+    write_pictures(settings.out, score, _images(settings.source / CAMERA_BAG, wanted))
+    tokenizer_ids = {answer.tokenizer_id for answer in results.answers}
+    write_report(settings.out, score, {
+        'model': settings.model, 'backend': settings.backend,
+        'tokenizer_id': ', '.join(sorted(tokenizer_ids)), 'bag': str(settings.source),
+        'every_frame': settings.every_frame, 'rate': settings.rate,
+        'machine': f'{platform.machine()}, {_cores()} cores',
+        'seconds': round(time.monotonic() - started_s, 1)})
+    return score
+
+
+def _images(bag_path: Path, stamps: set[int]) -> dict[int, np.ndarray]:
+    with open_bag(bag_path) as bag:
+        return {stamp_ns: image for stamp_ns, image in colour_images(bag) if stamp_ns in stamps}
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

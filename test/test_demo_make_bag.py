@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rendering the bag: the same seed gives the same bag. Skipped where nothing can be drawn."""
+
+import numpy as np
+import pytest
+
+from samtok_ros.demo.bag_file import open_bag
+from samtok_ros.demo.camera_bag import colour_images, depth_images
+from samtok_ros.demo.goals import load_goals
+from samtok_ros.demo.make_bag import CAMERA_BAG, DATA_DIR, GOALS_FILE, TRUTH_FILE, BagPlan, make_bag
+from samtok_ros.demo.truth import load_truth
+from samtok_ros.errors import ConfigError, DeviceError
+
+PLAN = BagPlan(scenes=1, frames_per_scene=3, size_hw=(120, 160))
+
+
+@pytest.fixture(scope='module')
+def rendered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('rendered')
+    try:
+        make_bag(folder / 'first', PLAN)
+    except DeviceError as error:
+        pytest.skip(f'no off-screen drawing here: {error}')
+    return folder
+
+
+def content(folder):
+    with open_bag(folder / CAMERA_BAG) as bag:
+        return [(message.topic, message.time_ns, message.data) for message in bag.messages()]
+
+
+def test_bag_when_rendered_again_then_it_is_the_same(rendered):
+    make_bag(rendered / 'second', PLAN)
+    assert content(rendered / 'first') == content(rendered / 'second')
+    for name in (TRUTH_FILE, GOALS_FILE):
+        assert (rendered / 'first' / name).read_text() == (rendered / 'second' / name).read_text()
+
+
+def test_bag_when_rendered_then_images_depth_and_truth_fit_together(rendered):
+    truth = load_truth(rendered / 'first' / TRUTH_FILE)
+    with open_bag(rendered / 'first' / CAMERA_BAG) as bag:
+        colour, depth = dict(colour_images(bag)), dict(depth_images(bag))
+    assert list(colour) == list(depth) == list(truth)
+    assert [goal.start_ns for goal in load_goals(rendered / 'first' / GOALS_FILE)] == list(truth)
+    for stamp_ns, frame in truth.items():
+        assert colour[stamp_ns].shape == (120, 160, 3)
+        for thing in frame.objects:
+            median_m = np.median(depth[stamp_ns][thing.mask]) / 1000
+            assert median_m == pytest.approx(thing.position_m[2], abs=0.12)
+
+
+def test_bag_when_rendered_small_then_it_shows_the_first_scene_of_the_shipped_one(rendered):
+    small = next(iter(load_truth(rendered / 'first' / TRUTH_FILE).values()))
+    shipped = next(iter(load_truth(DATA_DIR / TRUTH_FILE).values()))
+    assert [(thing.shape, thing.colour) for thing in small.objects] == [
+        (thing.shape, thing.colour) for thing in shipped.objects]
+
+
+def test_bag_when_there_is_one_already_then_it_is_kept(rendered):
+    with pytest.raises(ConfigError, match='exists already'):
+        make_bag(rendered / 'first', PLAN)
+
+
+@pytest.mark.parametrize('numbers', [{'scenes': 0}, {'scenes': 9}, {'frames_per_scene': 2}])
+def test_plan_when_a_number_is_out_of_range_then_it_is_refused(numbers):
+    with pytest.raises(ConfigError, match='no such bag: expected 1 to 4 scenes'):
+        BagPlan(**numbers)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Words in, masks out, without ROS."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samtok_ros.config import FakeSettings, MaskTokenizerSettings, WordsSettings
+from samtok_ros.errors import DeviceError
+from samtok_ros.regions import ImageSize, Region
+from samtok_ros.runtime.fake_backend import FakeBackend
+from samtok_ros.runtime.frame_cache import Frame, FrameCache
+from samtok_ros.runtime.mask_decoding import MaskDecoding, best_region, box_of_mask
+from samtok_ros.runtime.problems import ProblemLog
+from samtok_ros.runtime.records import FrameResult
+from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.runtime.worker import Priority, Worker
+
+WAIT_S = 30
+SIZE = ImageSize(48, 64)
+
+
+def frame(stamp_ns):
+    return Frame(stamp_ns, 'camera', lambda: np.zeros((48, 64, 3), np.uint8), 9216)
+
+
+def words(stamp_ns, *codes, **fields):
+    regions = tuple(Region(i, pair, 'mug', 0.5) for i, pair in enumerate(codes, start=1))
+    return replace(FrameResult(stamp_ns, 'camera', SIZE, 'fake@0000000000000001', 'mugs', 1, '',
+                               complete=True, regions=regions), **fields)
+
+
+class Bench:
+    """Decoding with its worker and a clock that stands until it is moved."""
+
+    def __init__(self, queue=100):
+        self.now = 100.0
+        self.published, self.lines = [], []
+        self.worker = Worker()
+        self.frames = FrameCache(10, 10**9)
+        self.problems = ProblemLog(self.lines.append, period_s=0)
+        self.statistics = Statistics()
+        self.decoding = MaskDecoding(
+            self.worker, lambda result, frame: self.published.append(result), self.problems,
+            self.statistics, now=lambda: self.now)
+        self.loaded = FakeBackend(FakeSettings()).load_masks()
+        self.decoding.configure(
+            MaskTokenizerSettings(words=WordsSettings(wait_s=2.0, queue=queue)), self.loaded,
+            self.frames)
+        self.decoding.open()
+
+    def run(self):
+        """Let the worker do what waits; return what was published."""
+        self.worker.start()
+        assert self.worker.flush(Priority.WORDS, WAIT_S)
+        return self.published
+
+    def arrive(self, stamp_ns):
+        arrived = frame(stamp_ns)
+        self.frames.put(arrived)
+        self.decoding.frame_arrived(arrived)
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    yield bench
+    bench.decoding.close()
+    assert bench.worker.stop(WAIT_S)
+
+
+def test_words_when_their_frame_is_there_then_every_region_gets_mask_box_and_score(bench):
+    bench.arrive(7)
+    bench.decoding.put_words(words(7, (0x77, 0x33), (0x12, 0x21)))
+    (result,) = bench.run()
+    first, second = result.regions
+    assert first.mask.shape == (48, 64)
+    assert (first.label, first.score, second.region_id) == ('mug', 0.5, 2)
+    rows, columns = np.nonzero(first.mask)
+    assert first.box_xyxy == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert first.mask_score == pytest.approx(0.5 + (0x77 + 0x33) / 1024)
+
+
+def test_words_when_there_are_none_then_a_result_without_regions_comes(bench):
+    bench.arrive(7)
+    bench.decoding.put_words(words(7))
+    assert bench.run()[0].regions == ()
+
+
+def test_words_when_they_grow_then_nothing_is_decoded_twice_and_memory_is_given_back(bench):
+    batches = []
+    decode = bench.loaded.model.decode
+    bench.loaded.model.decode = lambda f, c: batches.append(c.tolist()) or decode(f, c)
+    bench.arrive(7)
+    first, second = (0x77, 0x33), (0x12, 0x21)
+    for message in (words(7, first, complete=False), words(7, first, second, complete=False),
+                    words(7, first, second, second)):
+        bench.decoding.put_words(message)
+        bench.run()
+    assert batches == [[list(first)], [list(second)]]
+    assert [len(result.regions) for result in bench.published] == [1, 2, 3]
+    assert not bench.frames.get(7).decoded
+
+
+def test_words_when_a_later_message_of_the_answer_waits_then_the_earlier_is_skipped(bench):
+    bench.arrive(7)
+    for message in (words(7, (1, 2), complete=False), words(7, (1, 2), (3, 4))):
+        bench.decoding.put_words(message)
+    assert [len(result.regions) for result in bench.run()] == [2]
+
+
+def test_words_when_complete_then_they_are_never_skipped(bench):
+    bench.arrive(7)
+    for goal_id in (1, 1, 2):
+        bench.decoding.put_words(words(7, (1, 2), goal_id=goal_id))
+    assert len(bench.run()) == 3
+
+
+def test_words_when_the_frame_comes_later_then_they_wait_and_are_decoded(bench):
+    bench.decoding.put_words(words(7, (1, 2)))
+    bench.now += 1.9
+    bench.decoding.drop_expired()
+    assert bench.run() == []
+    assert bench.decoding.waiting == 1
+    bench.arrive(8)
+    bench.arrive(7)
+    assert [result.stamp_ns for result in bench.run()] == [7]
+
+
+def test_words_when_the_frame_never_comes_then_they_are_dropped_with_the_reason(bench):
+    bench.decoding.put_words(words(7, (1, 2)))
+    bench.now += 2.0
+    bench.decoding.drop_expired()
+    assert bench.problems.counts() == {'no_such_frame': 1}
+    assert 'words for image 7 are dropped: no image with this stamp' in bench.lines[0]
+    bench.arrive(7)
+    assert bench.run() == []
+
+
+@pytest.mark.parametrize('kind, message, reason', [
+    ('tokenizer_mismatch', words(7, (1, 2), tokenizer_id='other@1'), "'other@1'"),
+    ('bad_codes', words(7, (1, 256)), 'codes [1, 256], expected 2 codes below 256'),
+    ('bad_codes', words(7, (1,)), 'codes [1], expected 2'),
+    ('bad_codes', words(7, (1, 2), (1, 2, 3)), 'region 2 has codes [1, 2, 3]'),
+    ('size_mismatch', words(7, (1, 2), size=ImageSize(480, 640)), '480 x 640'),
+])
+def test_words_when_they_do_not_fit_then_they_are_dropped_with_the_reason(
+        bench, kind, message, reason):
+    bench.arrive(7)
+    bench.decoding.put_words(message)
+    assert bench.run() == []
+    assert bench.problems.counts() == {kind: 1}
+    assert reason in bench.lines[0]
+    assert bench.statistics.total('words_dropped') == 1
+
+
+def test_words_when_decoding_fails_then_they_are_dropped_and_the_next_are_decoded(bench):
+    decode = bench.loaded.model.decode
+
+    def fail(features, codes):
+        bench.loaded.model.decode = decode
+        raise DeviceError('out of memory')
+
+    bench.loaded.model.decode = fail
+    bench.arrive(7)
+    for _ in range(2):
+        bench.decoding.put_words(words(7, (1, 2)))
+    assert len(bench.run()) == 1
+    assert bench.problems.counts() == {'decode_failed': 1}
+
+
+@pytest.mark.parametrize('with_frame', [True, False])
+def test_words_when_they_flood_then_the_oldest_are_dropped_and_counted(with_frame):
+    bench = Bench(queue=5)
+    if with_frame:
+        bench.arrive(7)
+    for goal_id in range(20):
+        bench.decoding.put_words(words(7, (1, 2), goal_id=goal_id))
+    assert bench.decoding.waiting == 5
+    assert bench.problems.counts() == {'queue_full': 15}
+    if not with_frame:
+        bench.arrive(7)
+    assert [result.goal_id for result in bench.run()] == [15, 16, 17, 18, 19]
+    bench.worker.stop(WAIT_S)
+
+
+def test_close_when_words_wait_then_they_are_forgotten(bench):
+    bench.arrive(7)
+    bench.decoding.put_words(words(7, (1, 2)))
+    bench.decoding.close()
+    assert bench.decoding.waiting == 0
+    assert bench.run() == []
+
+
+def test_best_region_when_scores_differ_then_the_surest_and_among_equals_the_first():
+    regions = tuple(Region(i, (1, 2), '', score) for i, score in enumerate((0.2, 0.9, 0.9), 1))
+    assert best_region(regions).region_id == 2
+    assert best_region(()) is None
+
+
+@pytest.mark.parametrize('rows, box', [
+    (['....', '....'], None),
+    (['#...', '....'], (0, 0, 1, 1)),
+    (['....', '.##.'], (1, 1, 3, 2)),
+    (['#...', '...#'], (0, 0, 4, 2)),
+])
+def test_box_when_around_a_mask_then_right_and_bottom_edge_are_outside(rows, box):
+    assert box_of_mask(np.array([[c == '#' for c in row] for row in rows])) == box

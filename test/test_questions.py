@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every question is true of its scene, checked by a resolver that reads only the words."""
+
+import re
+
+import numpy as np
+import pytest
+
+from samtok_ros.language.instructions import PROMPTS
+from samtok_ros.training.imagined_scenes import ImaginedObject, ImaginedScene, imagined_scene
+from samtok_ros.training.questions import FAMILIES, corpus, draw_question, sample_questions
+from samtok_ros.words.answers import parse_mask_list
+from samtok_ros.words.vocabulary import MaskVocabulary
+
+NOUNS = {'boxes': 'box', 'balls': 'ball', 'cylinders': 'cylinder', 'cones': 'cone', 'mugs': 'mug',
+         'bowls': 'bowl', 'bottles': 'bottle', 'rings': 'ring', 'objects': 'object'}
+SHAPES = set(NOUNS.values()) - {'object'}
+COLOURS = {'red', 'green', 'blue', 'yellow', 'orange', 'purple', 'white', 'black'}
+RELATION = re.compile(r'^(.*?) (?:to the )?(left of|right of|in front of|behind) the (.*)$')
+
+
+def _alike(words, things):
+    """Things that all words of a plain noun phrase are true of."""
+    found = list(things)
+    for word in words.split():
+        word = NOUNS.get(word, word)
+        if word == 'object' or word == 'all':
+            continue
+        field = 'shape' if word in SHAPES else 'colour' if word in COLOURS else 'size'
+        found = [thing for thing in found if getattr(thing, field) == word]
+    return found
+
+
+def _resolve(phrase, things):
+    """Object ids that a phrase names, without any margin."""
+    match = RELATION.match(phrase)
+    if match:
+        anchors = _alike(match[3], things)
+        if not anchors:
+            return []
+        assert len(anchors) == 1, phrase
+        x, depth = anchors[0].centre_xy[0], anchors[0].depth_m
+        keep = {'left of': lambda t: t.centre_xy[0] < x, 'right of': lambda t: t.centre_xy[0] > x,
+                'in front of': lambda t: t.depth_m < depth, 'behind': lambda t: t.depth_m > depth}
+        found = [t for t in _alike(match[1], things) if t is not anchors[0]]
+        return [t.object_id for t in found if keep[match[2]](t)]
+    first, _, rest = phrase.partition(' ')
+    orders = {'leftmost': lambda t: t.centre_xy[0], 'rightmost': lambda t: -t.centre_xy[0],
+              'nearest': lambda t: t.depth_m, 'farthest': lambda t: -t.depth_m}
+    if first in orders:
+        found = _alike(rest, things)
+        return [min(found, key=orders[first]).object_id] if found else []
+    return [thing.object_id for thing in _alike(phrase, things)]
+
+
+def _shaken(scene, rng):
+    """Move everything by less than half a margin: no answer may change."""
+    return ImaginedScene(tuple(
+        ImaginedObject(t.object_id, t.shape, t.colour, t.size,
+                       (t.centre_xy[0] + rng.uniform(-0.029, 0.029), t.centre_xy[1]),
+                       t.depth_m + rng.uniform(-0.024, 0.024)) for t in scene.objects))
+
+
+@pytest.mark.parametrize('family', ['single', 'several', 'none'])
+def test_draw_question_when_resolved_independently_then_same_objects(family):
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        scene = imagined_scene(rng)
+        question = draw_question(scene, rng, family)
+        for things in (scene.objects, _shaken(scene, rng).objects):
+            assert sorted(_resolve(question.phrase, things)) == sorted(question.targets), question
+        if family == 'none':
+            assert question.targets == ()
+        elif question.kind != 'several':
+            assert len(question.targets) == 1
+
+
+def test_draw_question_when_about_a_region_then_reply_is_true():
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        scene = imagined_scene(rng)
+        question = draw_question(scene, rng, 'region')
+        thing = next(t for t in scene.objects if t.object_id == question.region)
+        words = question.reply.removeprefix('It is ').rstrip('.')
+        words = re.sub(r'^an? ', '', words)
+        assert _alike(words, [thing]) == [thing]
+        assert ('colour' in question.kind) == (words == thing.colour)
+
+
+def test_draw_question_when_several_then_ordered_by_box_centre():
+    things = tuple(ImaginedObject(number, 'mug', 'red', 'small', (x, 0.5), 0.5,
+                                  (x - 0.05, 0.4, x + 0.05, 0.6))
+                   for number, x in ((1, 0.8), (2, 0.2), (3, 0.5)))
+    question = draw_question(ImaginedScene(things), np.random.default_rng(0), 'several')
+    assert question.targets == (2, 3, 1)
+
+
+def test_sample_questions_when_same_seed_then_same_and_in_the_mix():
+    scene = imagined_scene(np.random.default_rng(5))
+    questions = sample_questions(scene, 3, 400)
+    assert questions == sample_questions(scene, 3, 400)
+    shares = {family: sum(q.family == family for q in questions) / 400 for family in FAMILIES}
+    assert 0.15 < shares['none'] < 0.3 and 0.15 < shares['region'] < 0.3
+
+
+def test_question_when_written_then_published_prompts_and_layout():
+    vocabulary = MaskVocabulary()
+    prompts = {re.escape(p).replace(r'\{phrase\}', '.*') for p in PROMPTS['referring']}
+    plain = 0
+    for seed in range(100):
+        scene = imagined_scene(np.random.default_rng(seed))
+        codes = {t.object_id: (t.object_id, 7) for t in scene.objects}
+        for question in sample_questions(scene, seed, 4):
+            answer = question.answer(codes, vocabulary)
+            if question.family == 'region':
+                assert '<|mt_start|>' in question.filled_instruction(codes, vocabulary)
+                continue
+            assert any(re.fullmatch(p, question.instruction) for p in prompts)
+            plain += question.instruction.startswith('Please segment')
+            if question.targets:
+                items = parse_mask_list(answer, vocabulary)
+                assert [item.codes[0] for item in items] == list(question.targets)
+                assert {item.label for item in items} == {question.phrase}
+            else:
+                assert answer == 'No target.'
+    assert plain > 150
+
+
+def test_corpus_when_made_then_holds_every_kind_of_answer():
+    text = '\n'.join(corpus(60))
+    for piece in ('No target.', '"mask_2d"', 'It is an orange', 'leftmost', 'in front of the'):
+        assert piece in text

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the nodes of one process share."""
+
+import numpy as np
+import pytest
+
+from samtok_ros.config import CacheSettings, InputSettings, ModelSettings
+from samtok_ros.errors import ConfigError
+from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.runtime.shared import SharedRuntime, SharedSettings
+
+
+def settings(**cache):
+    return SharedSettings(ModelSettings(), InputSettings(), CacheSettings(**cache))
+
+
+def frame(stamp_ns):
+    return Frame(stamp_ns, 'camera', lambda: np.zeros((2, 2, 3), np.uint8), 12)
+
+
+def test_worker_when_users_come_and_go_then_it_runs_while_there_is_one():
+    runtime = SharedRuntime()
+    runtime.join('grounding', settings(frames=2))
+    runtime.join('mask_tokenizer', settings(frames=2))
+    for stamp in (1, 2, 3):
+        runtime.frame_arrived(frame(stamp))
+    assert runtime.frames.stamps() == (2, 3)
+    runtime.leave('grounding')
+    assert runtime.worker.is_running
+    assert len(runtime.frames) == 2
+    runtime.leave('mask_tokenizer')
+    runtime.leave('mask_tokenizer')
+    assert not runtime.worker.is_running
+    assert len(runtime.frames) == 0
+    runtime.join('grounding', settings(frames=5))
+    assert runtime.worker.is_running
+    runtime.leave('grounding')
+
+
+def test_users_when_they_disagree_then_the_second_is_refused_and_the_first_goes_on():
+    runtime = SharedRuntime()
+    runtime.join('grounding', settings(frames=2))
+    with pytest.raises(ConfigError, match='mask_tokenizer and grounding run in one process'):
+        runtime.join('mask_tokenizer', settings(frames=3))
+    runtime.leave('mask_tokenizer')
+    assert runtime.worker.is_running
+    runtime.leave('grounding')
+    runtime.join('mask_tokenizer', settings(frames=3))
+    runtime.leave('mask_tokenizer')
+
+
+def test_listener_when_a_frame_arrives_then_it_is_in_the_cache_already():
+    runtime = SharedRuntime()
+    runtime.frames.resize(5, 10_000)
+    seen = []
+    runtime.listen(lambda arrived: seen.append(runtime.frames.get(arrived.stamp_ns)))
+    runtime.frame_arrived(frame(4))
+    assert seen[0].stamp_ns == 4

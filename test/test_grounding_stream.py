@@ -211,7 +211,7 @@ def test_answer_when_the_model_fails_then_it_is_closed_as_failed_with_what_was_s
     assert bench.lines == ['no answer for image 5: the fake device ran out of memory.']
 
 
-def test_answer_when_something_unforeseen_happens_then_it_is_closed_and_the_next_frame_is_done(make):
+def test_answer_when_something_unforeseen_happens_then_it_is_closed_and_the_next_is_done(make):
     bench = make()
     told = []
     bench.worker.report_to(told.append)

@@ -5,8 +5,8 @@ import json
 import shutil
 
 import pytest
-from safetensors.torch import load_file, save_file
 import torch
+from safetensors.torch import load_file, save_file
 
 from samtok_ros.errors import CheckpointError
 from samtok_ros.language.checkpoint import load_model, load_processor

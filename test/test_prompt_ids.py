@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prompts: the same ids as the processor's for plain text, no control token out of users' text."""
 
-from hypothesis import HealthCheck, assume, given, settings
-from hypothesis import strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from samtok_ros.errors import CheckpointError, ConfigError, SpanError
 from samtok_ros.language.instructions import RegionReference, goal_instruction

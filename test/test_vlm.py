@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole model: random weights, so that only form and bookkeeping can be right or wrong."""
 
-from contextlib import contextmanager
 import time
+from contextlib import contextmanager
 
 import numpy as np
 import pytest

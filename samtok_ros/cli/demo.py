@@ -23,7 +23,16 @@ def add_parser(commands) -> None:
     parser.add_argument('--every-frame', action='store_true',
                         help='process every image in order, which gives the same words each time, '
                         'instead of the newest one')
+    parser.add_argument('--rate', type=_rate, default=1.0,
+                        help='speed of the bag; 1 is real time (default: %(default)s)')
     parser.set_defaults(run=run)
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0.01 <= rate <= 100:
+        raise argparse.ArgumentTypeError(f'{text} is not between 0.01 and 100')
+    return rate
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     score = run_demo(DemoSettings(
         arguments.out, arguments.bag, arguments.model, arguments.backend, arguments.device,
-        arguments.dtype, arguments.every_frame))
+        arguments.dtype, arguments.every_frame, arguments.rate))
     print(table(score))
     out = arguments.out
     print(f'look at {out / SHEET_FILE}, {out / OVERLAYS_DIR}/, {out / REPORT_FILE}; '

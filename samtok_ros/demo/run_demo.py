@@ -41,7 +41,7 @@ from samtok_ros.model_directory import resolve_model
 logger = logging.getLogger(__name__)
 
 RESULT_BAG = 'result'
-_PLAN_FILE, _PARAMETERS_FILE = 'replay.json', 'parameters.yaml'
+_PLAN_FILE, _PARAMETERS_FILE, _ROS_LOG_DIR = 'replay.json', 'parameters.yaml', 'log'
 _POLL_S = 0.2
 _FINISH_WAIT_S = 60.0
 _LIVE_DEPTH = 5
@@ -104,7 +104,7 @@ def run_demo(settings: DemoSettings) -> DemoScore:
 def _prepare_folder(out: Path) -> None:
     """Make the folder, without what an earlier demo left in it."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in (RESULT_BAG, OVERLAYS_DIR):
+    for name in (RESULT_BAG, OVERLAYS_DIR, _ROS_LOG_DIR):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in (REPORT_FILE, SHEET_FILE):
         (out / name).unlink(missing_ok=True)
@@ -118,7 +118,7 @@ def _replay(settings: DemoSettings, goals: tuple[DemoGoal, ...]) -> None:
                       settings.every_frame, settings.rate)
     plan.save(out / _PLAN_FILE)
     (out / _PARAMETERS_FILE).write_text(_parameters(settings), encoding='utf-8')
-    environment = isolated_environment() | {'ROS_LOG_DIR': str(out / 'log')}
+    environment = isolated_environment() | {'ROS_LOG_DIR': str(out / _ROS_LOG_DIR)}
     # -P: the folder we are in must not hide the installed package, which has the messages.
     replay_command = [sys.executable, '-P', '-m', 'samtok_ros.nodes.demo_replay', out / _PLAN_FILE]
     logger.info('starting the nodes: %s, %s', settings.model, settings.backend)
@@ -127,7 +127,7 @@ def _replay(settings: DemoSettings, goals: tuple[DemoGoal, ...]) -> None:
         with ChildProcess('the replay', replay_command, out / 'replay.log',
                           environment) as replay:
             # Beyond its own deadlines nothing should take longer.
-            longest_s = (2 * plan.start_wait_s + plan.answer_wait_s * len(goals)
+            longest_s = (plan.start_wait_s + plan.answer_wait_s * len(goals)
                          + _bag_seconds(goals) / plan.rate + _FINISH_WAIT_S)
             _watch(replay, nodes, longest_s)
         if nodes.stop() != 0:

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoModelForImageTextToText,
     AutoProcessor,

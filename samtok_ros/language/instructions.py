@@ -6,9 +6,9 @@ word or chat marker that somebody types into it stays ordinary letters. Only a R
 becomes mask words.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-import re
 
 from samtok_ros.errors import ConfigError
 

@@ -6,8 +6,8 @@ and files as the published ones. Mask words are never part of a text piece: they
 the training texts and added afterwards, as ordinary tokens at the very end.
 """
 
-from collections.abc import Iterable, Iterator
 import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from samtok_ros.words.vocabulary import MaskVocabulary

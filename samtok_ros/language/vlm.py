@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The vision-language model: image and instruction in, a stream of text and mask spans out."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np

@@ -39,26 +39,29 @@ def start_nodes(node: Node, names: Sequence[str], timeout_s: float) -> None:
     Args:
         node: spun in another thread.
         names: of lifecycle nodes in the namespace of `node`.
-        timeout_s: for each transition.
+        timeout_s: for all of it.
     Raises:
         ConfigError: a node refused; its log says why.
         DeviceError: a node did not answer in time.
     """
     steps = (('configure', Transition.TRANSITION_CONFIGURE),
              ('activate', Transition.TRANSITION_ACTIVATE))
+    deadline = time.monotonic() + timeout_s
     for step, number in steps:
         for name in names:
-            _change_state(node, name, step, number, timeout_s)
+            _change_state(node, name, step, number, deadline)
 
 
-def _change_state(node: Node, name: str, step: str, number: int, timeout_s: float) -> None:
+def _change_state(node: Node, name: str, step: str, number: int, deadline: float) -> None:
     client = node.create_client(ChangeState, f'{name}/change_state')
     try:
-        wait_until(client.service_is_ready, lambda: f'node {name} starts', timeout_s)
+        wait_until(client.service_is_ready, lambda: f'node {name} is there',
+                   deadline - time.monotonic())
         request = ChangeState.Request()
         request.transition.id = number
         future = client.call_async(request)
-        wait_until(future.done, lambda: f'node {name} answers to {step}', timeout_s)
+        wait_until(future.done, lambda: f'node {name} has answered to {step}',
+                   deadline - time.monotonic())
         if not future.result().success:
             raise ConfigError(f'node {name} failed to {step}', fix='read why in its log')
     finally:

@@ -59,6 +59,7 @@ class BagPlayer:
         """Publish a message when its time has come."""
         publish = self._prepared(message)
         self.sleep_until(message.time_ns)
+        self.publish_clock()
         publish()
 
     def sleep_until(self, bag_ns: int) -> None:

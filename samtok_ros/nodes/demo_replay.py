@@ -9,12 +9,12 @@ import logging
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import rclpy
 from rclpy.duration import Duration
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.serialization import serialize_message
 
@@ -201,7 +201,7 @@ def _spinning_node() -> Iterator[Node]:
     node = rclpy.create_node('demo', namespace=NAMESPACE)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
     thread.start()
     try:
         yield node
@@ -211,6 +211,11 @@ def _spinning_node() -> Iterator[Node]:
         thread.join()
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    with suppress(ExternalShutdownException):  # Ctrl-C ends the middleware under our feet.
+        executor.spin()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -134,7 +134,11 @@ class PerceptionNode(LifecycleNodeMixin, Node):
     def _activate(self, state: LifecycleState) -> None:
         # Publishers first: a frame may be done before this returns.
         super().on_activate(state)
-        self.begin()
+        try:
+            self.begin()
+        except BaseException:
+            self._deactivate(state)
+            raise
         self.is_active = True
 
     def _deactivate(self, state: LifecycleState) -> None:

@@ -9,10 +9,10 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
+from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 from rclpy.serialization import deserialize_message
 
-from samtok_ros.errors import SamtokError
+from samtok_ros.errors import ConfigError, SamtokError
 from samtok_ros.runtime.problems import ProblemLog
 
 
@@ -39,6 +39,8 @@ class RawSubscription:
             group: callback group of the handler.
             problems: told of damaged and refused messages and of QoS that does not fit.
             problem: kind under which they are counted.
+        Raises:
+            ConfigError: the QoS overrides cannot be used.
         """
         self._node = node
         self._type = message_type
@@ -47,11 +49,15 @@ class RawSubscription:
         self._problem = problem
         self.qos = qos
         self.qos_problem = ''
-        self.subscription = node.create_subscription(
-            message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(
-                callback=_refuse_keep_all))
+        try:
+            self.subscription = node.create_subscription(
+                message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
+                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(
+                    callback=_refuse_keep_all))
+        except (InvalidQosOverridesError, RuntimeError) as error:
+            raise ConfigError(f'cannot subscribe to {topic}', got=str(error),
+                              fix='correct its qos_overrides') from error
 
     @property
     def topic(self) -> str:

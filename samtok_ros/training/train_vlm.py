@@ -128,7 +128,7 @@ def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -
     learner.to(config.device)
     optimizers = _optimizers(learner, config)
     average = WeightAverage(learner, config.average_decay)
-    step = _resume_(run, run_dir, learner, optimizers, average, rank)
+    step = _resume_(run, learner, optimizers, average, rank)
     if step == 0 and data.vision_weights is not None:
         load_vision_(learner, data.vision_weights)
         average = WeightAverage(learner, config.average_decay)
@@ -138,22 +138,20 @@ def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -
     progress = run.progress(config.budget)
     parameters = [p for p in learner.parameters() if p.requires_grad]
     while progress < 1.0 and not 0 < config.steps <= step:
-        set_learning_rate_(optimizers, learning_rate_factor(progress, config.warm_up))
         targets.set_temperature(config.code_temperature + progress * (
             config.code_temperature_end - config.code_temperature))
+        set_learning_rate_(optimizers, learning_rate_factor(progress, config.warm_up))
         batch = _draw_batch(dataset, config, step, rank).to(config.device)
-        with torch.autocast(config.device, torch.bfloat16, enabled=config.autocast):
-            parts = learner.loss(batch, kernels)
-        parts.loss.backward()
+        figures = _add_gradients_(learner, batch, kernels, config)
         progress = gradient_sync.average_(parameters, run.progress(config.budget))
-        norm = nn.utils.clip_grad_norm_(parameters, 1.0).item()
+        figures['norm'] = nn.utils.clip_grad_norm_(parameters, 1.0).item()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step += 1
         average.update(learner)
         if step % 10 == 0:
-            run.log(step, loss=parts.loss.item(), **parts.figures, norm=norm, progress=progress)
+            run.log(step, **figures, progress=progress)
         if rank:
             continue
         if time.monotonic() - saved_s > config.save_every_s:
@@ -168,6 +166,15 @@ def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -
             _validate(run, learner, average, writer, data, step)
     learner.load_state_dict(average.weights)
     return learner
+
+
+def _add_gradients_(learner: VlmLearner, batch, kernels: Kernels | None,
+                    config: VlmTrainingConfig) -> dict[str, float]:
+    """Run one batch forward and backward; return its figures."""
+    with torch.autocast(config.device, torch.bfloat16, enabled=config.autocast):
+        parts = learner.loss(batch, kernels)
+    parts.loss.backward()
+    return {'loss': parts.loss.item(), **parts.figures}
 
 
 def build_learner(model_dir: Path, data: VlmTrainingData, config: VlmTrainingConfig,
@@ -240,9 +247,10 @@ def _draw_batch(dataset: VlmDataset, config: VlmTrainingConfig, step: int, rank:
     return dataset.batch(indices, rng, config.batch)
 
 
-def _resume_(run: RunDirectory, run_dir: Path, learner: VlmLearner,
+def _resume_(run: RunDirectory, learner: VlmLearner,
              optimizers: Sequence[torch.optim.Optimizer], average: WeightAverage, rank: int) -> int:
-    state = run.load() if rank == 0 else RunDirectory(run_dir).load()
+    # All processes go on from the first one's checkpoint, its used time included.
+    state = run.load('state.pt' if rank == 0 else '../state.pt')
     if state is None:
         return 0
     learner.load_state_dict(state['learner'])

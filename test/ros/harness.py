@@ -162,6 +162,15 @@ class Peer:
         request.transition.id = transition
         return self.call(ChangeState, f'{node}/change_state', transition=request.transition).success
 
+    def begin_change(self, node, transition):
+        """Ask for a transition without waiting for its end; the node is known to answer."""
+        self.state(node)
+        client = self.node.create_client(ChangeState, f'{node}/change_state')
+        assert client.wait_for_service(DEADLINE_S)
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return client.call_async(request)
+
     def health(self, node, part, matches=lambda status: True, timeout_s=DEADLINE_S):
         """Wait for a diagnostic status that matches; return (level, message, values)."""
         key = f'samtok/{node}: {part}'

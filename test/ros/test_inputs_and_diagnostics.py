@@ -5,7 +5,10 @@ import array
 import io
 
 import numpy as np
+import pytest
 from harness import (
+    ACTIVATE,
+    CONFIGURE,
     DEACTIVATE,
     FAKE,
     START_NS,
@@ -123,6 +126,17 @@ def test_qos_override_when_given_then_the_input_uses_it(world):
     world.peer.publisher(Image, 'image', reliable())
     (info,) = world.peer.node.get_subscriptions_info_by_topic('/samtok/image')
     assert info.qos_profile.reliability.name == 'RELIABLE'
+
+
+@pytest.mark.parametrize('policy, value', [('history', 'keep_all'), ('reliability', 'maybe')])
+def test_qos_override_when_it_cannot_be_used_then_activate_fails_and_says_so(
+        world, policy, value):
+    program = world.start('grounding', {
+        'model.backend': 'fake', f'qos_overrides./samtok/image.subscription.{policy}': value})
+    assert world.peer.change('grounding', CONFIGURE)
+    assert not world.peer.change('grounding', ACTIVATE)
+    assert world.peer.state('grounding') == 'inactive'
+    program.wait_for_log('activate failed: cannot subscribe to image')
 
 
 def test_inputs_when_not_overridden_then_they_are_best_effort_and_connect_to_every_camera(world):

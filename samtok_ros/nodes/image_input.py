@@ -65,6 +65,7 @@ class ImageInput:
 
     def health(self) -> Health:
         """Say whether images arrive, and if not, why."""
+        self._subscription.report_incompatible()
         age = self._statistics.age_s('frames_in')
         values = {
             'topic': self._subscription.topic,

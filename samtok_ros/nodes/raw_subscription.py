@@ -48,7 +48,7 @@ class RawSubscription:
         self._problems = problems
         self._problem = problem
         self.qos = qos
-        self.qos_problem = ''
+        self._reported: set[str] = set()
         try:
             self.subscription = node.create_subscription(
                 message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
@@ -99,15 +99,23 @@ class RawSubscription:
             self._problems.report(self._problem,
                                   f'message on {self.topic} is refused{_stamp(message)}: {error}')
 
-    def _on_incompatible(self, event: Any) -> None:
-        culprits = [_full_name(info)
+    def report_incompatible(self, policy: str = 'reliability') -> None:
+        """Report publishers that cannot reach us, each once.
+
+        Called on the middleware's event, and once a second besides: with some middlewares an event
+        that comes while the subscription is being made is lost.
+        """
+        culprits = {_full_name(info)
                     for info in self._node.get_publishers_info_by_topic(self.topic)
-                    if self._cannot_hear(info.qos_profile)]
-        policy = QoSPolicyKind(event.last_policy_kind).name.lower()
-        self.qos_problem = (
-            f'publisher {", ".join(culprits) or "unknown"} on {self.topic} offers incompatible '
-            f'{policy}: nothing arrives from it')
-        self._problems.report('incompatible_qos', self.qos_problem)
+                    if self._cannot_hear(info.qos_profile)}
+        if culprits - self._reported:
+            self._reported |= culprits
+            self._problems.report(
+                'incompatible_qos', f'publisher {", ".join(sorted(culprits))} on {self.topic} '
+                f'offers incompatible {policy}: nothing arrives from it')
+
+    def _on_incompatible(self, event: Any) -> None:
+        self.report_incompatible(QoSPolicyKind(event.last_policy_kind).name.lower())
 
     def _cannot_hear(self, offered: QoSProfile) -> bool:
         return (self.qos.reliability == QoSReliabilityPolicy.RELIABLE

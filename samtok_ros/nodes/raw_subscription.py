@@ -15,6 +15,8 @@ from rclpy.serialization import deserialize_message
 from samtok_ros.errors import ConfigError, SamtokError
 from samtok_ros.runtime.problems import ProblemLog
 
+_LOOKS_FOR_A_NAME = 5
+
 
 class RawSubscription:
     """Takes messages as bytes and reads them itself.
@@ -49,6 +51,8 @@ class RawSubscription:
         self._problem = problem
         self.qos = qos
         self._reported: set[str] = set()
+        self._policy = 'reliability'
+        self._looks = 0
         try:
             self.subscription = node.create_subscription(
                 message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
@@ -99,23 +103,26 @@ class RawSubscription:
             self._problems.report(self._problem,
                                   f'message on {self.topic} is refused{_stamp(message)}: {error}')
 
-    def report_incompatible(self, policy: str = 'reliability') -> None:
-        """Report publishers that cannot reach us, each once.
+    def report_incompatible(self) -> None:
+        """Report publishers that cannot reach us, each once; call it once a second.
 
-        Called on the middleware's event, and once a second besides: with some middlewares an event
-        that comes while the subscription is being made is lost.
+        The middleware's event says at once that there is one, but often not yet which: names of
+        nodes come a little later than their publishers.
         """
         culprits = {_full_name(info)
                     for info in self._node.get_publishers_info_by_topic(self.topic)
-                    if self._cannot_hear(info.qos_profile)}
-        if culprits - self._reported:
-            self._reported |= culprits
+                    if self._cannot_hear(info.qos_profile)} - self._reported
+        named = {name for name in culprits if 'UNKNOWN' not in name}
+        self._looks = self._looks + 1 if culprits else 0
+        if named or self._looks >= _LOOKS_FOR_A_NAME:
+            self._reported |= named or culprits
             self._problems.report(
-                'incompatible_qos', f'publisher {", ".join(sorted(culprits))} on {self.topic} '
-                f'offers incompatible {policy}: nothing arrives from it')
+                'incompatible_qos', f'publisher {", ".join(sorted(named or culprits))} on '
+                f'{self.topic} offers incompatible {self._policy}: nothing arrives from it')
 
     def _on_incompatible(self, event: Any) -> None:
-        self.report_incompatible(QoSPolicyKind(event.last_policy_kind).name.lower())
+        self._policy = QoSPolicyKind(event.last_policy_kind).name.lower()
+        self.report_incompatible()
 
     def _cannot_hear(self, offered: QoSProfile) -> bool:
         return (self.qos.reliability == QoSReliabilityPolicy.RELIABLE

@@ -20,7 +20,7 @@ from samtok_ros.training.runs import RunDirectory
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7')
+_COLOURS = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#56b4e9')
 """Okabe and Ito: told apart by people who see few colours."""
 
 _SMOOTHED = 9
@@ -62,11 +62,12 @@ PANELS = (
         Curve('colour_accuracy', 'colour, training'),
         Curve('val_shape_accuracy', 'shape, held back'),
         Curve('val_colour_accuracy', 'colour, held back'))),
-    Panel('3  fine-tuning, free generation', (
-        Curve('val_grounding_giou', 'grounding, gIoU'),
+    Panel('3  fine-tuning', (
+        Curve('val_grounding_giou', 'grounding, gIoU, held-out scenes'),
         Curve('val_grounding_iou50', 'grounding, IoU above 0.5'),
         Curve('val_no_target_recall', '"No target." where right'),
-        Curve('val_region_qa', 'region questions'))),
+        Curve('val_region_qa', 'region questions'),
+        Curve('word_accuracy', 'first mask word, training'))),
 )
 """The embedded model: one panel per run, in the order in which they are made."""
 

@@ -30,7 +30,7 @@ class ModelSettings(_Checked):
 
     name: str = setting(
         'tabletop', 'model that ships with the package, path of a model directory, or owner/name '
-        'of one that `samtok fetch` has brought')
+        'of one in the hub cache')
     backend: str = setting(
         'torch', 'what runs it; fake makes up words from the image and the goal, for tests of '
         'everything around the model', choices=('torch', 'fake'))

@@ -14,6 +14,7 @@ from samtok_ros.errors import CheckpointError
 EMBEDDED_MODEL = 'tabletop'
 MODELS_DIR = Path(__file__).parent / 'models'
 
+_CACHED = 'models--'
 _HUB_NAME = re.compile(r'[\w.-]+/[\w.-]+')
 
 
@@ -30,12 +31,23 @@ def resolve_model(model: str) -> Path:
         return _checked(MODELS_DIR / EMBEDDED_MODEL, 'the embedded model is not installed',
                         'run make setup, or install the package again')
     path = Path(model).expanduser()
-    if path.is_dir():
+    if model and path.is_dir():
         return path.resolve()
     if _HUB_NAME.fullmatch(model) and not model.startswith('.'):
         return _cached_snapshot(model)
     raise CheckpointError('there is no such model', expected=f'{EMBEDDED_MODEL!r}, a directory, or '
                           "'owner/name'", got=repr(model), fix='check the spelling of the path')
+
+
+def model_name(model_dir: Path) -> str:
+    """Return the name of a directory's model: 'owner/name' in the hub cache, else the folder's.
+
+    Snapshots in the hub cache are folders named by a commit, two below `models--owner--name`.
+    """
+    cached = model_dir.parent.parent.name
+    if model_dir.parent.name == 'snapshots' and cached.startswith(_CACHED):
+        return cached.removeprefix(_CACHED).replace('--', '/', 1)
+    return model_dir.name
 
 
 def require_files(model_dir: Path, names: tuple[str, ...]) -> None:

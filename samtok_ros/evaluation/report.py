@@ -14,6 +14,7 @@ from samtok_ros.evaluation.samples import (
     figures_by_kind,
     headline_figures,
 )
+from samtok_ros.model_directory import model_name
 from samtok_ros.tokenizer.checkpoint import content_hash
 
 _PACKAGES = ('samtok_ros', 'torch', 'transformers', 'sam2', 'numpy', 'mujoco')
@@ -95,7 +96,7 @@ def report(samples: Samples, facts: RunFacts) -> dict[str, object]:
         'scenes': facts.scenes,
         'seed': facts.seed,
         'seconds': round(facts.seconds, 1),
-        'model': {'name': facts.model_dir.name, 'mask_tokenizer': facts.tokenizer_id,
+        'model': {'name': model_name(facts.model_dir), 'mask_tokenizer': facts.tokenizer_id,
                   'weights': weight_hashes(facts.model_dir), 'device': facts.device,
                   'dtype': facts.dtype},
         'versions': versions(),

@@ -201,21 +201,25 @@ def _spinning_node() -> Iterator[Node]:
     node = rclpy.create_node('demo', namespace=NAMESPACE)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
+    done = threading.Event()
+    thread = threading.Thread(target=_spin, args=(executor, done), daemon=True)
     thread.start()
     try:
         yield node
     finally:
-        # A spinning thread that outlives the middleware would abort the process.
-        executor.shutdown()
+        # A spinning thread that outlives the middleware would abort the process, and an executor
+        # must not be shut down while a thread still spins it.
+        done.set()
         thread.join()
+        executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
 
 
-def _spin(executor: SingleThreadedExecutor) -> None:
+def _spin(executor: SingleThreadedExecutor, done: threading.Event) -> None:
     with suppress(ExternalShutdownException):  # Ctrl-C ends the middleware under our feet.
-        executor.spin()
+        while not done.is_set():
+            executor.spin_once(timeout_sec=0.1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,10 +12,10 @@ from samtok_ros.language.generation import Finished, GenerationLimits, SpanClose
 from samtok_ros.language.instructions import goal_instruction
 from samtok_ros.language.spoken_regions import spoken_answer
 from samtok_ros.language.vlm import VisionLanguageModel
-from samtok_ros.model_directory import resolve_model
+from samtok_ros.model_directory import model_name, resolve_model
 from samtok_ros.regions import Answer
 from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, LoadedMaskModel
-from samtok_ros.tokenizer.checkpoint import content_hash, find_weights
+from samtok_ros.tokenizer.checkpoint import tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.words.answers import is_no_target
@@ -31,21 +31,21 @@ class TorchBackend:
     def load_grounding(self) -> 'TorchGroundingModel':
         """See Backend. Of the mask tokenizer only its identity is read."""
         model_dir = resolve_model(self._settings.name)
-        tokenizer_id = f'{model_dir.name}@{content_hash(find_weights(model_dir))}'
         sizes = MaskTokenizerConfig.load(model_dir)
         device = choose_device(self._settings.device)
         model = VisionLanguageModel.load(
             model_dir, device, choose_dtype(self._settings.dtype, device),
             MaskVocabulary(sizes.codebook_size, sizes.codebook_depth))
-        return TorchGroundingModel(model, model_dir.name, device, tokenizer_id)
+        return TorchGroundingModel(model, model_name(model_dir), device,
+                                   tokenizer_id(model_dir))
 
     def load_masks(self) -> LoadedMaskModel:
         """See Backend."""
         model_dir = resolve_model(self._settings.name)
         device = choose_device(self._settings.device)
         model = MaskTokenizer.load(model_dir, device, choose_dtype(self._settings.dtype, device))
-        return LoadedMaskModel(model, model_dir.name, device, model.config.codebook_size,
-                               model.config.codebook_depth)
+        return LoadedMaskModel(model, model_name(model_dir), device,
+                               model.config.codebook_size, model.config.codebook_depth)
 
 
 class TorchGroundingModel:

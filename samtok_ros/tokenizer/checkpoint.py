@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from samtok_ros.errors import CheckpointError
+from samtok_ros.model_directory import model_name
 from samtok_ros.tokenizer.config import CONFIG_FILE, MaskTokenizerConfig
 from samtok_ros.tokenizer.network import MaskTokenizerNetwork
 
@@ -116,6 +117,15 @@ def content_hash(path: Path) -> str:
     """Return the first 16 hexadecimal digits of a file's SHA-256."""
     with path.open('rb') as stream:
         return hashlib.file_digest(stream, 'sha256').hexdigest()[:16]
+
+
+def tokenizer_id(model_dir: Path) -> str:
+    """Return name and content hash of a directory's mask tokenizer; codes of another mean nothing.
+
+    Raises:
+        CheckpointError: the directory has no mask tokenizer.
+    """
+    return f'{model_name(model_dir)}@{content_hash(find_weights(model_dir))}'
 
 
 def _listed(names: list[str]) -> str:

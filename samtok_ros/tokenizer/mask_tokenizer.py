@@ -15,7 +15,7 @@ from samtok_ros.errors import ConfigError, DeviceError, ImageError
 from samtok_ros.image.encodings import check_rgb
 from samtok_ros.image.transforms import boxes_to_unit, masks_to_boxes, resize_to_square
 from samtok_ros.regions import ImageSize
-from samtok_ros.tokenizer.checkpoint import content_hash, find_weights, load_network
+from samtok_ros.tokenizer.checkpoint import load_network, tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.network import FeatureMaps, MaskTokenizerNetwork
 from samtok_ros.tokenizer.resampling import logits_to_masks, masks_to_prompts
@@ -95,8 +95,7 @@ class MaskTokenizer:
             DeviceError: the device is not there.
         """
         model_dir = Path(model_dir)
-        tokenizer_id = f'{model_dir.name}@{content_hash(find_weights(model_dir))}'
-        return cls(load_network(model_dir), tokenizer_id, device, dtype)
+        return cls(load_network(model_dir), tokenizer_id(model_dir), device, dtype)
 
     @property
     def config(self) -> MaskTokenizerConfig:

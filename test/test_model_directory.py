@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which directory a model name means; nothing is downloaded."""
+
+from pathlib import Path
+
+import pytest
+
+from samtok_ros import model_directory
+from samtok_ros.errors import CheckpointError
+from samtok_ros.model_directory import model_name, require_files, resolve_model
+
+
+def test_resolve_when_tabletop_gives_the_shipped_directory():
+    assert (resolve_model('tabletop') / 'mask_tokenizer.json').is_file()
+
+
+def test_resolve_when_a_directory_gives_it_whole(tmp_path):
+    assert resolve_model(str(tmp_path)) == tmp_path.resolve()
+
+
+@pytest.mark.parametrize('name', ['nowhere', '/no/such/folder', './a/b', ''])
+def test_resolve_when_there_is_nothing_says_what_is_possible(name):
+    with pytest.raises(CheckpointError, match="'owner/name'"):
+        resolve_model(name)
+
+
+def test_resolve_when_the_hub_cache_lacks_it_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
+    with pytest.raises(CheckpointError, match='hf download someone/Some-Model'):
+        resolve_model('someone/Some-Model')
+
+
+def test_resolve_when_the_embedded_model_is_missing_says_how_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(model_directory, 'MODELS_DIR', tmp_path)
+    with pytest.raises(CheckpointError, match='make setup'):
+        resolve_model('tabletop')
+
+
+@pytest.mark.parametrize(('path', 'name'), [
+    ('/models/tabletop', 'tabletop'),
+    ('/hub/models--someone--Some-Model/snapshots/0123abc', 'someone/Some-Model'),
+    ('/hub/snapshots/0123abc', '0123abc'),
+])
+def test_name_when_asked_is_what_a_person_calls_it(path, name):
+    assert model_name(Path(path)) == name
+
+
+def test_require_files_when_some_are_missing_names_them(tmp_path):
+    (tmp_path / 'config.json').touch()
+    require_files(tmp_path, ('config.json',))
+    with pytest.raises(CheckpointError, match='without b.json, c.json'):
+        require_files(tmp_path, ('config.json', 'b.json', 'c.json'))

@@ -214,6 +214,8 @@ def test_config_when_global_block_opens_a_stage_is_refused():
 def test_tokenizer_when_dtype_or_device_is_wrong_says_so(network):
     with pytest.raises(ConfigError, match='float32'):
         MaskTokenizer(network, 'x', dtype='int8')
+    with pytest.raises(DeviceError, match='abacus'):
+        MaskTokenizer(network, 'x', device='abacus')
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match='cuda'):
             MaskTokenizer(network, 'x', device='cuda')

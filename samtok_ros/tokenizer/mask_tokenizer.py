@@ -78,9 +78,9 @@ class MaskTokenizer:
         if dtype not in DTYPES:
             raise ConfigError('unknown dtype', expected=' or '.join(DTYPES), got=dtype)
         self.tokenizer_id = tokenizer_id
-        self.device = torch.device(device)
         self.dtype = DTYPES[dtype]
         try:
+            self.device = torch.device(device)
             self.network = network.to(self.device)
         except (RuntimeError, AssertionError) as error:
             raise DeviceError(f'device {device} cannot be used', got=str(error).splitlines()[0],

@@ -2,6 +2,8 @@
 """Scene sampling, meshes and store need no drawing library; rendering tests skip without one."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -359,3 +361,16 @@ def test_generate_when_killed_and_run_again_keeps_shards_and_completes(renderer,
     assert store.description(2).seed == 20_000_002
     assert not list(tmp_path.glob('.shard*'))
     assert generate_scenes(tmp_path, 3, **options) == 0
+
+
+def test_process_when_it_renders_before_the_compiler_is_loaded_survives(renderer):
+    """Two LLVMs in one process: loaded in the other order, the second one crashes it."""
+    pytest.importorskip('triton', reason='triton is not installed: there is nothing to clash with')
+    code = ('from samtok_ros.scenes.renderer import SceneRenderer\n'
+            'from samtok_ros.scenes.describe import render_described\n'
+            "renderer = SceneRenderer(); render_described(renderer, 5, 'train', (48, 64))\n"
+            'import triton._C.libtriton\n'
+            "renderer.close(); print('survived')\n")
+    done = subprocess.run([sys.executable, '-P', '-c', code], capture_output=True, text=True,
+                          check=False)
+    assert done.stdout.strip() == 'survived', done.stderr

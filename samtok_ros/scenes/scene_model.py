@@ -6,6 +6,7 @@ and a scene sets types, meshes, poses, colours and textures of what is already t
 runs; poses are written straight into the computed fields that drawing reads.
 """
 
+import contextlib
 import ctypes.util
 import os
 
@@ -25,6 +26,11 @@ from samtok_ros.scenes.surroundings import (
 if 'MUJOCO_GL' not in os.environ:
     # Software drawing is the same everywhere; a GPU is asked only where it is all there is.
     os.environ['MUJOCO_GL'] = 'osmesa' if ctypes.util.find_library('OSMesa') else 'egl'
+
+with contextlib.suppress(ImportError):
+    # torch's compiler brings an LLVM of its own, and so does OSMesa. A process that renders first
+    # and loads torch's compiler later crashes; in this order the two get on.
+    import triton  # noqa: F401
 
 try:
     import mujoco  # reads MUJOCO_GL when imported, and loads that library

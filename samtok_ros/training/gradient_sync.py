@@ -20,6 +20,12 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def wait_for_all() -> None:
+    """Go on only when every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def average_(parameters: list[nn.Parameter], shared: float) -> float:
     """Average the gradients of all processes in place, and one number with them.
 

@@ -2,6 +2,7 @@
 """Supervised fine-tuning of the vision-language model on questions about rendered scenes."""
 
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -182,9 +183,14 @@ def build_learner(model_dir: Path, data: VlmTrainingData, config: VlmTrainingCon
     """Build model, text tokenizer and losses; the directory is written if it is not there."""
     from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 
-    if not (model_dir / 'config.json').exists():
-        build_tiny_vlm(model_dir, corpus(config.corpus_scenes, config.seed), config.vlm,
+    if gradient_sync.rank() == 0 and not model_dir.exists():
+        # Renamed when whole: neither another process nor a later run may find half of it.
+        unfinished = model_dir.with_name(f'{model_dir.name}.part')
+        shutil.rmtree(unfinished, ignore_errors=True)
+        build_tiny_vlm(unfinished, corpus(config.corpus_scenes, config.seed), config.vlm,
                        config.seed)
+        unfinished.rename(model_dir)
+    gradient_sync.wait_for_all()
     model = Qwen3VLForConditionalGeneration.from_pretrained(model_dir, dtype=torch.float32,
                                                             local_files_only=True)
     text_tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)

@@ -50,19 +50,6 @@ def model_name(model_dir: Path) -> str:
     return model_dir.name
 
 
-def require_files(model_dir: Path, names: tuple[str, ...]) -> None:
-    """Check that a model directory has the files a part needs.
-
-    Raises:
-        CheckpointError: names every file that is missing.
-    """
-    missing = [name for name in names if not (model_dir / name).is_file()]
-    if missing:
-        raise CheckpointError('model directory is incomplete', expected=', '.join(names),
-                              got=f'{model_dir} without {", ".join(missing)}',
-                              fix='copy the missing files there, or name another model')
-
-
 def _checked(path: Path, message: str, fix: str) -> Path:
     if not path.is_dir():
         raise CheckpointError(message, expected=path, got='nothing there', fix=fix)

@@ -85,6 +85,27 @@ def vlm(tiny_vlm_dir):
 
 
 @pytest.fixture(scope='session')
+def make_say():
+    """Make the language model of a pipeline want to say a text; returns the hook, to remove it."""
+    def make(pipeline, text: str):
+        tokenizer = pipeline.language_model._processor.tokenizer
+        wanted = iter(tokenizer(text).input_ids + [tokenizer.eos_token_id])
+        end_id = pipeline.language_model.token_ids.end_id
+
+        def say(module, _, output):
+            token_id = next(wanted)
+            if token_id == end_id:  # fed together with the code word before it
+                token_id = next(wanted)
+            output = output.clone()
+            output[..., token_id] += 50
+            return output
+
+        return pipeline.language_model._model.lm_head.register_forward_hook(say)
+
+    return make
+
+
+@pytest.fixture(scope='session')
 def image_rgb() -> np.ndarray:
     """(240, 320, 3) uint8: a red square on a grey gradient."""
     image = np.zeros((240, 320, 3), np.uint8)

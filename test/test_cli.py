@@ -44,7 +44,7 @@ def mask_file(tmp_path, image_rgb):
 
 
 @pytest.fixture
-def saying(monkeypatch):
+def saying(monkeypatch, make_say):
     """Make every model that is loaded want to say a text; returns what it was asked."""
     from samtok_ros.pipeline import Pipeline
 
@@ -54,21 +54,11 @@ def saying(monkeypatch):
         def load_speaking(*arguments):
             pipeline = load(*arguments)
             tokenizer = pipeline.language_model._processor.tokenizer
-            wanted = iter(tokenizer(text).input_ids + [tokenizer.eos_token_id])
-            end_id = pipeline.language_model.token_ids.end_id
-
-            def say(module, _, output):
-                token_id = next(wanted)
-                if token_id == end_id:  # fed together with the code word before it
-                    token_id = next(wanted)
-                output = output.clone()
-                output[..., token_id] += 50
-                return output
 
             def hear(module, _, keywords):
                 asked.append(tokenizer.decode(keywords['input_ids'][0]))
 
-            pipeline.language_model._model.lm_head.register_forward_hook(say)
+            make_say(pipeline, text)
             pipeline.language_model._model.register_forward_pre_hook(hear, with_kwargs=True)
             return pipeline
 

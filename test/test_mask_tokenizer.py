@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 import torch
+from small_networks import SMALL
 
 from samtok_ros.errors import CheckpointError, ConfigError, DeviceError, ImageError, SpanError
 from samtok_ros.tokenizer.checkpoint import (
@@ -15,11 +16,6 @@ from samtok_ros.tokenizer.checkpoint import (
 from samtok_ros.tokenizer.config import CONFIG_FILE, MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.tokenizer.network import MaskTokenizerNetwork
-
-SMALL = MaskTokenizerConfig(
-    image_size=64, trunk_embed_dim=8, trunk_num_heads=1, trunk_stages=(1, 1, 2, 1),
-    trunk_global_att_blocks=(3,), trunk_window_pos_size=(4, 4), trunk_window_spec=(8, 4, 4, 2),
-    latent_dim=32, transformer_heads=2, transformer_mlp_dim=32, iou_head_dim=16)
 
 
 @pytest.fixture(scope='module')

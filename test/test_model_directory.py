@@ -7,7 +7,7 @@ import pytest
 
 from samtok_ros import model_directory
 from samtok_ros.errors import CheckpointError
-from samtok_ros.model_directory import model_name, require_files, resolve_model
+from samtok_ros.model_directory import model_name, resolve_model
 
 
 def test_resolve_when_tabletop_gives_the_shipped_directory():
@@ -43,10 +43,3 @@ def test_resolve_when_the_embedded_model_is_missing_says_how_to_install(tmp_path
 ])
 def test_name_when_asked_is_what_a_person_calls_it(path, name):
     assert model_name(Path(path)) == name
-
-
-def test_require_files_when_some_are_missing_names_them(tmp_path):
-    (tmp_path / 'config.json').touch()
-    require_files(tmp_path, ('config.json',))
-    with pytest.raises(CheckpointError, match='without b.json, c.json'):
-        require_files(tmp_path, ('config.json', 'b.json', 'c.json'))

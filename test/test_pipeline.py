@@ -24,29 +24,21 @@ def pipeline(tiny_model_dir):
     return Pipeline.load(str(tiny_model_dir))
 
 
-@contextmanager
-def answering(pipeline, text):
-    """Make the language model want to say a text, whatever it is asked."""
-    tokenizer = pipeline.language_model._processor.tokenizer
-    wanted = iter(tokenizer(text).input_ids + [tokenizer.eos_token_id])
-    end_id = pipeline.language_model.token_ids.end_id
+@pytest.fixture(scope='module')
+def answering(make_say):
+    @contextmanager
+    def answer(pipeline, text):
+        """Make the language model want to say a text, whatever it is asked."""
+        hook = make_say(pipeline, text)
+        try:
+            yield
+        finally:
+            hook.remove()
 
-    def say(module, args, output):
-        token_id = next(wanted)
-        if token_id == end_id:  # fed together with the code word before it
-            token_id = next(wanted)
-        output = output.clone()
-        output[..., token_id] += 50
-        return output
-
-    hook = pipeline.language_model._model.lm_head.register_forward_hook(say)
-    try:
-        yield
-    finally:
-        hook.remove()
+    return answer
 
 
-def test_ground_when_list_is_said_then_regions_with_masks(pipeline, image_rgb):
+def test_ground_when_list_is_said_then_regions_with_masks(answering, pipeline, image_rgb):
     with answering(pipeline, LIST):
         answer = pipeline.ground(image_rgb, 'the red mug and the ball')
     assert (answer.text, answer.finish_reason, answer.malformed) == (LIST, 'stop', ())
@@ -58,7 +50,7 @@ def test_ground_when_list_is_said_then_regions_with_masks(pipeline, image_rgb):
         assert 0 <= region.mask_score <= 1
 
 
-def test_ground_when_several_regions_then_image_embedded_once_and_one_batch(
+def test_ground_when_several_regions_then_image_embedded_once_and_one_batch(answering,
     pipeline, image_rgb, monkeypatch
 ):
     calls = []
@@ -73,7 +65,8 @@ def test_ground_when_several_regions_then_image_embedded_once_and_one_batch(
     assert calls == ['embed_image', 'decode']  # and nothing where nothing was found
 
 
-def test_stream_ground_when_consumed_then_pieces_spans_and_the_answer_last(pipeline, image_rgb):
+def test_stream_ground_when_consumed_then_pieces_spans_and_the_answer_last(
+        answering, pipeline, image_rgb):
     with answering(pipeline, LIST):
         events = list(pipeline.stream_ground(image_rgb, 'things'))
     assert ''.join(e.text for e in events if isinstance(e, TextPiece)) == LIST
@@ -82,13 +75,13 @@ def test_stream_ground_when_consumed_then_pieces_spans_and_the_answer_last(pipel
     assert not any(isinstance(event, Answer) for event in events[:-1])
 
 
-def test_ground_when_sentence_is_said_then_label_is_the_goal(pipeline, image_rgb):
+def test_ground_when_sentence_is_said_then_label_is_the_goal(answering, pipeline, image_rgb):
     with answering(pipeline, f'It is {ONE}.'):
         answer = pipeline.ground(image_rgb, ' the Red mug ')
     assert [region.label for region in answer.regions] == ['the Red mug']
 
 
-def test_ground_when_cancelled_then_regions_so_far_are_drawn(pipeline, image_rgb):
+def test_ground_when_cancelled_then_regions_so_far_are_drawn(answering, pipeline, image_rgb):
     seen = []
     with answering(pipeline, LIST):
         for event in pipeline.stream_ground(
@@ -99,7 +92,7 @@ def test_ground_when_cancelled_then_regions_so_far_are_drawn(pipeline, image_rgb
     assert [(r.codes, r.mask is not None) for r in answer.regions] == [((1, 2), True)]
 
 
-def test_ask_when_region_is_given_then_model_sees_its_words(pipeline, image_rgb):
+def test_ask_when_region_is_given_then_model_sees_its_words(answering, pipeline, image_rgb):
     region, seen = Region(7, (1, 2), 'mug', 0.5), []
     hook = pipeline.language_model._model.register_forward_pre_hook(
         lambda module, args, kwargs: seen.extend(kwargs['input_ids'][0].tolist()),
@@ -135,7 +128,7 @@ def test_ground_when_input_is_bad_then_named_error(pipeline, arguments, error):
         pipeline.ground(*arguments)
 
 
-def test_ask_when_limits_or_a_stop_are_given_then_kept(pipeline, image_rgb):
+def test_ask_when_limits_or_a_stop_are_given_then_kept(answering, pipeline, image_rgb):
     with answering(pipeline, 'the red mug'):
         answer = pipeline.ask(image_rgb, 'What is here?', limits=GenerationLimits(2))
     assert (answer.text, answer.finish_reason) == ('the red', 'length')

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Mask tokenizer training on drawn discs: it learns, survives a kill, and its parts are right."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import small_networks
 import torch
 
-from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.tokenizer.network import MaskCandidates
 from samtok_ros.tokenizer.quantizer import ResidualQuantizer
@@ -25,11 +27,7 @@ from samtok_ros.training.train_tokenizer import (
     train_tokenizer,
 )
 
-SMALL = MaskTokenizerConfig(
-    image_size=64, trunk_embed_dim=8, trunk_num_heads=1, trunk_stages=(1, 1, 2, 1),
-    trunk_global_att_blocks=(3,), trunk_window_pos_size=(4, 4), trunk_window_spec=(8, 4, 4, 2),
-    latent_dim=32, transformer_heads=2, transformer_mlp_dim=32, iou_head_dim=16,
-    codebook_size=8)
+SMALL = dataclasses.replace(small_networks.SMALL, codebook_size=8)
 CONFIG = TokenizerTrainingConfig(images=4, masks_per_image=3, network=SMALL, codebook_start=0.5)
 
 

@@ -10,9 +10,10 @@ torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
 from samtok_ros.language.tiny_vlm import TinyVlmConfig  # noqa: E402
+from samtok_ros.scenes.geometry import COLOURS, SHAPES, SIZES  # noqa: E402
 from samtok_ros.training.imagined_scenes import ImaginedObject, ImaginedScene  # noqa: E402
 from samtok_ros.training.runs import Budget, RunDirectory  # noqa: E402
-from samtok_ros.training.scene_images import COLOURS, SHAPES, SIZES, SceneImages  # noqa: E402
+from samtok_ros.training.scene_images import SceneImages  # noqa: E402
 from samtok_ros.training.train_vlm import (  # noqa: E402
     VlmTrainingConfig,
     VlmTrainingData,

@@ -7,13 +7,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (torch's own convention)
 from torch import nn
 
+from samtok_ros.scenes.geometry import COLOURS, SHAPES
 from samtok_ros.training.scene_images import (
     CELLS_HW,
-    COLOURS,
     MAX_OBJECTS,
     MODEL_SIZE_HW,
     PATCHES_HW,
-    SHAPES,
 )
 
 # Shape and colour have one class more: background.

@@ -12,10 +12,7 @@ import numpy as np
 import torch
 
 from samtok_ros.errors import ConfigError
-
-SHAPES = ('box', 'ball', 'cylinder', 'cone', 'mug', 'bowl', 'bottle', 'ring')
-COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'purple', 'white', 'black')
-SIZES = ('small', 'large')
+from samtok_ros.scenes.geometry import COLOURS, SHAPES, SIZES
 
 MODEL_SIZE_HW = (224, 320)
 PATCH = 16

@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 # Several test processes share the cores: one thread each is faster than all threads in each.
+TEST_PROCESSES ?= 2
 TEST_THREADS ?= 1
 
 .PHONY: help setup demo test lint clean
@@ -23,7 +24,7 @@ demo: setup
 
 TESTS ?= test
 test: setup
-	@OMP_NUM_THREADS=$(TEST_THREADS) .venv/bin/pytest $(PYTEST_ARGS) $(TESTS)
+	@OMP_NUM_THREADS=$(TEST_THREADS) .venv/bin/pytest -n $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS) $(TESTS)
 
 lint: setup
 	@.venv/bin/ruff check .

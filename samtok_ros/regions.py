@@ -33,6 +33,24 @@ class ImageSize:
 
 
 @dataclass(frozen=True)
+class BoxPrompt:
+    """A box around a thing: source pixels, origin top-left, right and bottom edges outside."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+@dataclass(frozen=True)
+class PointPrompt:
+    """A point on a thing: source pixels, the centre of the first pixel at 0.5, 0.5."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True)
 class MalformedSpan:
     """A stretch of text that holds mask words but is no mask span.
 

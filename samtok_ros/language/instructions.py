@@ -53,6 +53,19 @@ class RegionReference:
 Instruction = tuple[str | RegionReference, ...]
 
 
+@dataclass(frozen=True)
+class Round:
+    """One finished exchange of a conversation about an image.
+
+    Attributes:
+        instruction: what was asked.
+        answer: the model's own text, mask words in it are control tokens again when it is read.
+    """
+
+    instruction: Instruction
+    answer: str
+
+
 def goal_instruction(goal: str) -> Instruction:
     """Ask for the regions that a referring expression names.
 

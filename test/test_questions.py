@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every question is true of its scene, checked by a resolver that reads only the words."""
 
+import json
 import re
 
 import numpy as np
 import pytest
 
-from samtok_ros.language.instructions import PROMPTS
+from samtok_ros.language.prompts import PROMPTS
 from samtok_ros.training.imagined_scenes import ImaginedObject, ImaginedScene, imagined_scene
 from samtok_ros.training.questions import FAMILIES, corpus, draw_question, sample_questions
+from samtok_ros.training.scene_tasks import TASKS
+from samtok_ros.training.texts import spans_in, write
 from samtok_ros.words.answers import parse_mask_list
 from samtok_ros.words.vocabulary import MaskVocabulary
 
@@ -80,8 +83,8 @@ def test_draw_question_when_about_a_region_then_reply_is_true():
         rng = np.random.default_rng(seed)
         scene = imagined_scene(rng)
         question = draw_question(scene, rng, 'region')
-        thing = next(t for t in scene.objects if t.object_id == question.region)
-        words = question.reply.removeprefix('It is ').rstrip('.')
+        thing = next(t for t in scene.objects if t.object_id == question.regions[0])
+        words = write(question.reply, {}).removeprefix('It is ').rstrip('.')
         words = re.sub(r'^an? ', '', words)
         assert _alike(words, [thing]) == [thing]
         assert ('colour' in question.kind) == (words == thing.colour)
@@ -115,8 +118,8 @@ def test_question_when_written_then_published_prompts_and_layout():
             if question.family == 'region':
                 assert '<|mt_start|>' in question.filled_instruction(codes, vocabulary)
                 continue
-            assert any(re.fullmatch(p, question.instruction) for p in prompts)
-            plain += question.instruction.startswith('Please segment')
+            assert any(re.fullmatch(p, write(question.instruction, {})) for p in prompts)
+            plain += write(question.instruction, {}).startswith('Please segment')
             if question.targets:
                 items = parse_mask_list(answer, vocabulary)
                 assert [item.codes[0] for item in items] == list(question.targets)
@@ -130,3 +133,106 @@ def test_corpus_when_made_then_holds_every_kind_of_answer():
     text = '\n'.join(corpus(60))
     for piece in ('No target.', '"mask_2d"', 'It is an orange', 'leftmost', 'in front of the'):
         assert piece in text
+
+
+@pytest.mark.parametrize('family', tuple(TASKS))
+def test_draw_question_when_a_task_then_every_statement_is_true_of_the_scene(family):
+    drawn = 0
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        scene = imagined_scene(rng)
+        question = draw_question(scene, rng, family)
+        if question.family != family:
+            continue  # the scene has nothing for this task
+        drawn += 1
+        things = {thing.object_id: thing for thing in scene.objects}
+        names = {number: f'[{number}]' for number in things}
+        _CHECKS[family](question, things, write(question.instruction, names),
+                        write(question.reply, names))
+    assert drawn > 50
+
+
+def _is_true(relation, first, second):
+    x, depth = (np.sign(a - b) for a, b in ((first.centre_xy[0], second.centre_xy[0]),
+                                           (first.depth_m, second.depth_m)))
+    return {'left of': x < 0, 'right of': x > 0, 'in front of': depth < 0,
+            'behind': depth > 0}[relation]
+
+
+def _check_caption(question, things, asked, said):
+    found = re.fullmatch(r'A (\w+ \w+ \w+)(?:, ([a-z ]+?) the (.*))?\.', said)
+    thing = things[question.regions[0]]
+    assert _alike(found[1], [thing]) and f'[{thing.object_id}]' in asked
+    if found[2]:
+        anchor, = _alike(found[3], things.values())
+        assert _is_true(found[2], thing, anchor)
+
+
+def _check_relation(question, things, asked, said):
+    first, second = (things[number] for number in question.regions)
+    found = re.fullmatch(r'The (\w+ \w+) is ([a-z ]+?) the (\w+ \w+)\.', said)
+    assert _alike(found[1], [first]) and _alike(found[3], [second])
+    assert _is_true(found[2], first, second)
+
+
+def _check_choice(question, things, asked, said):
+    options = dict(line.split('. ') for line in asked.splitlines()[2:-1])
+    assert len(options) in (2, 4) and len(set(options.values())) == len(options)
+    regions = [things[number] for number in question.regions]
+    if len(regions) == 2:
+        right = [letter for letter, option in options.items() if _is_true(option, *regions)]
+    else:
+        right = [letter for letter, option in options.items() if _alike(option, regions)]
+    assert right == [said]
+
+
+def _check_relative(question, things, asked, said):
+    found = re.search(r'segment the (.*?) (left of|right of|in front of|behind) \[(\d+)\]', asked)
+    anchor = things[int(found[3])]
+    fitting = [number for number, thing in things.items() if thing is not anchor
+               and _alike(found[1], [thing]) and _is_true(found[2], thing, anchor)]
+    assert fitting == list(question.targets)
+    assert (said == 'No target.') == (not fitting)
+
+
+def _check_rounds(question, things, asked, said):
+    (earlier_asked, earlier_said), = question.earlier
+    anchor, = spans_in(earlier_said)
+    assert question.regions == (anchor,)
+    phrase = re.fullmatch('Please segment the (.*) in this image.', write(earlier_asked, {}))[1]
+    assert _resolve(phrase, tuple(things.values())) == [anchor]
+    if question.kind.endswith('after a round'):
+        words = said.removeprefix('It is ').rstrip('.').removeprefix('an ').removeprefix('a ')
+        assert _alike(words, [things[anchor]])
+    else:
+        _check_relative(question, things, asked, said)
+
+
+def _check_categories(question, things, asked, said):
+    wanted = json.loads(asked[asked.index('['):-1])
+    assert sorted(question.targets) == sorted(
+        number for number, thing in things.items() if thing.shape in wanted)
+    labels = re.findall(r'"mask_2d": "\[(\d+)\]", "label": "(\w+)"', said)
+    assert all(things[int(number)].shape == label for number, label in labels)
+
+
+def _check_grounded_caption(question, things, asked, said):
+    phrases = re.findall(
+        r'<\|object_ref_start\|> an? ([\w ]+) <\|object_ref_end\|> \[(\d+)\]', said)
+    assert sorted(int(number) for _, number in phrases) == sorted(things)
+    assert all(_alike(words, [things[int(number)]]) for words, number in phrases)
+
+
+def _check_scene_graph(question, things, asked, said):
+    triplets = json.loads(said.removeprefix('```json\n').removesuffix('\n```'))
+    assert 1 <= len(triplets) <= 3
+    for triplet in triplets:
+        ends = [things[int(triplet[end]['mask_2d'][1:-1])] for end in ('subject', 'object')]
+        assert all(_alike(triplet[end]['label'], [thing])
+                   for end, thing in zip(('subject', 'object'), ends, strict=True))
+        assert _is_true(triplet['predicate'], *ends)
+
+
+_CHECKS = {'caption': _check_caption, 'relation': _check_relation, 'choice': _check_choice,
+           'relative': _check_relative, 'rounds': _check_rounds, 'categories': _check_categories,
+           'grounded caption': _check_grounded_caption, 'scene graph': _check_scene_graph}

@@ -8,7 +8,9 @@ import numpy as np
 
 from samtok_ros.errors import ConfigError
 from samtok_ros.scenes.sampling import SceneDescription
-from samtok_ros.training.questions import REGION_MARKER, Question, draw_question
+from samtok_ros.training.question import Question
+from samtok_ros.training.questions import draw_question
+from samtok_ros.training.texts import write
 
 REGION_KINDS = ('colour of region', 'shape of region')
 _TRIES = 20
@@ -65,7 +67,7 @@ class RegionQuestion:
 
     Attributes:
         kind: one of REGION_KINDS.
-        text: `<region1>` stands for the thing.
+        text: `<region:1>` stands for the thing.
         object_id: of the thing.
         reply: the one right answer.
     """
@@ -139,11 +141,12 @@ def _regions(description: SceneDescription, rng: np.random.Generator,
         question = _try_until(
             lambda: draw_question(description, rng, 'region'),
             lambda drawn, kind=kind, fresh=fresh: (
-                drawn.kind == kind and (not fresh or drawn.region in fresh)),
+                drawn.kind == kind and (not fresh or drawn.regions[0] in fresh)),
             tries=10 * _TRIES)
         if question is not None:
-            text = question.instruction.replace(REGION_MARKER, '<region1>')
-            found.append(RegionQuestion(kind, text, question.region, question.reply))
+            object_id = question.regions[0]
+            text = write(question.instruction, {object_id: '<region:1>'})
+            found.append(RegionQuestion(kind, text, object_id, write(question.reply, {})))
     return found
 
 

@@ -38,8 +38,18 @@ MASK_LIST_LAYOUT = (
     '"}]\n```',
 )
 
+# And those of a scene graph.
+SCENE_GRAPH_LAYOUT = (
+    '```json\n[{"subject": {"mask_2d": "',
+    '"}, "predicate": "',
+    '", "object": {"mask_2d": "',
+    '"}},\n{"subject": {"mask_2d": "',
+    '"}}]\n```',
+)
+_LAYOUT = (*SCENE_GRAPH_LAYOUT, *MASK_LIST_LAYOUT)
+
 # Seen this often in training whatever the texts are, as every question and mask list needs them.
-_ALWAYS_LEARNT = (*MASK_LIST_LAYOUT, 'user\n', 'assistant\n', 'No target.')
+_ALWAYS_LEARNT = (*_LAYOUT, 'user\n', 'assistant\n', 'No target.')
 _ALWAYS_LEARNT_COUNT = 1000
 
 # One optional blank before a word, single digits, runs of signs, line ends, other blanks.
@@ -68,7 +78,7 @@ def train_text_tokenizer(
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     tokenizer.decoder = decoders.ByteLevel()
-    pattern = '|'.join([*map(re.escape, MASK_LIST_LAYOUT), _WORD_PIECES])
+    pattern = '|'.join([*map(re.escape, _LAYOUT), _WORD_PIECES])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(pattern), behavior='isolated'),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),

@@ -90,7 +90,7 @@ class TinyVlmConfig:
     text_intermediate: int = 512
     text_heads: int = 4
     head_dim: int = 48
-    text_pieces: int = 512
+    text_pieces: int = 640
     max_positions: int = 4096
     min_pixels: int = 50000
     max_pixels: int = 77000

@@ -14,8 +14,8 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 
+from samtok_ros.bring_up.installed import find_shared
 from samtok_ros.demo.bag_file import BagWriter, register_types, standard_types
-from samtok_ros.demo.processes import find_shared
 from samtok_ros.demo.replay_clock import ReplayClock
 from samtok_ros.msg import MaskWords, RegionMasks
 
@@ -49,6 +49,7 @@ class Recorder:
         self._bag: BagWriter | None = BagWriter(path, types)
         self._bag.__enter__()
         self._answers: dict[int, set[int]] = {}
+        self._targets: set[int] = set()
         self._last_news_s = time.monotonic()
         self.subscriptions = [
             node.create_subscription(kind, topic, self._writer_of(kind), _qos(topic), raw=True)
@@ -74,9 +75,9 @@ class Recorder:
                 self._bag.write(topic, message_type, time_ns, data)
 
     def answered(self, goal_id: int) -> frozenset[int]:
-        """Return the stamps of the images in which a goal has been answered."""
+        """Return the stamps of the images in which a goal has been answered, target included."""
         with self._lock:
-            return frozenset(self._answers.get(goal_id, ()))
+            return frozenset(self._answers.get(goal_id, set()) & self._targets)
 
     def wait_for(self, done: Callable[[], bool], quiet_s: float) -> bool:
         """Wait until `done` says so; False when nothing has come for a time."""
@@ -100,14 +101,26 @@ class Recorder:
         self.write(self._topics[kind], _type_name(kind), time_ns, data)
         if kind is RegionMasks:
             self._note_answer(deserialize_message(data, RegionMasks), stamp_ns)
+        elif kind is Image:
+            self._note_target(stamp_ns)
 
     def _note_answer(self, message: RegionMasks, stamp_ns: int) -> None:
         if not message.complete or message.status not in _ANSWERED:
             return
         with self._lock:
             self._answers.setdefault(message.goal_id, set()).add(stamp_ns)
-            self._last_news_s = time.monotonic()
-            self._lock.notify_all()
+            if message.status == RegionMasks.FAILED:
+                self._targets.add(stamp_ns)  # none will come
+            self._tell()
+
+    def _note_target(self, stamp_ns: int) -> None:
+        with self._lock:
+            self._targets.add(stamp_ns)
+            self._tell()
+
+    def _tell(self) -> None:
+        self._last_news_s = time.monotonic()
+        self._lock.notify_all()
 
 
 def _type_name(kind: Any) -> str:

@@ -149,12 +149,16 @@ def _relation_goal(things: tuple, rng: np.random.Generator) -> Goal | None:
                  (targets[0].object_id,))
 
 
-def _in_order(things: Sequence) -> tuple[int, ...]:
-    """Order as in the published answers: by box centre, x then y."""
+def box_order(things: Sequence) -> list:
+    """Order things as in the published answers: by box centre, x then y."""
     def centre(thing):
         left, top, right, bottom = thing.box_xyxy
         return left + right, top + bottom, thing.object_id
-    return tuple(thing.object_id for thing in sorted(things, key=centre))
+    return sorted(things, key=centre)
+
+
+def _in_order(things: Sequence) -> tuple[int, ...]:
+    return tuple(thing.object_id for thing in box_order(things))
 
 
 def _plural_phrase(rng: np.random.Generator, words: str) -> tuple[str, bool]:

@@ -6,11 +6,10 @@ case of it. Instructions and answers have the exact published layout.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from samtok_ros.language.instructions import PROMPTS
+from samtok_ros.language.prompts import PROMPTS
 from samtok_ros.training.goals import (
     Goal,
     absent_goal,
@@ -21,86 +20,51 @@ from samtok_ros.training.goals import (
     single_goal,
 )
 from samtok_ros.training.imagined_scenes import imagined_scene
-from samtok_ros.words.answers import NO_TARGET, MaskItem, format_mask_list
+from samtok_ros.training.question import Question
+from samtok_ros.training.scene_tasks import TASKS, with_article
+from samtok_ros.training.texts import About, SpanOf, fill, mask_list
+from samtok_ros.words.answers import NO_TARGET
 from samtok_ros.words.vocabulary import MaskVocabulary
 
-REGION_MARKER = '{SEG}'
-FAMILIES = ('single', 'several', 'none', 'region')
 MIX = {'single': 0.44, 'several': 0.12, 'none': 0.22, 'region': 0.22}
+"""Shares of the goals and of the questions about one region."""
+
+FAMILIES = (*MIX, *TASKS)
 _PLAIN_PROMPT_SHARE = 0.6
 
 
-@dataclass(frozen=True)
-class Question:
-    """One instruction and what a perfect model answers.
-
-    Attributes:
-        family: one of FAMILIES.
-        kind: finer, for reports, such as 'colour shape', 'leftmost', 'no relation'.
-        instruction: text for the model; REGION_MARKER stands for the span of `region`.
-        phrase: the referring expression without article, also the label; '' for region questions.
-        targets: object ids in the order of the answer; empty for no target and region questions.
-        region: object id that is asked about, 0 = none.
-        reply: the answer of a region question, otherwise ''.
-    """
-
-    family: str
-    kind: str
-    instruction: str
-    phrase: str = ''
-    targets: tuple[int, ...] = ()
-    region: int = 0
-    reply: str = ''
-
-    def answer(self, codes: Mapping[int, Sequence[int]], vocabulary: MaskVocabulary) -> str:
-        """Write the full answer.
-
-        Args:
-            codes: by object id, the D codes of its mask.
-            vocabulary: of the model.
-        """
-        if self.family == 'region':
-            return self.reply
-        if not self.targets:
-            return NO_TARGET
-        items = [MaskItem(tuple(int(c) for c in codes[target]), self.phrase)
-                 for target in self.targets]
-        return format_mask_list(items, vocabulary)
-
-    def filled_instruction(self, codes: Mapping[int, Sequence[int]],
-                           vocabulary: MaskVocabulary) -> str:
-        """Return the instruction with the asked region as a span."""
-        if not self.region:
-            return self.instruction
-        span = vocabulary.codes_to_words(tuple(int(c) for c in codes[self.region]))
-        return self.instruction.replace(REGION_MARKER, span)
-
-
-def sample_questions(description, seed: int | Sequence[int], count: int) -> list[Question]:
-    """Draw questions of all families in the proportions of MIX.
+def sample_questions(
+    description, seed: int | Sequence[int], count: int, mix: Mapping[str, float] = MIX,
+) -> list[Question]:
+    """Draw questions of several families.
 
     Args:
         description: a SceneDescription with at least one object.
         seed: equal seeds give equal questions.
         count: how many; repetitions are possible in poor scenes.
+        mix: families with their shares.
     """
     rng = np.random.default_rng(seed)
-    shares = np.array([MIX[family] for family in FAMILIES])
-    families = rng.choice(len(FAMILIES), count, p=shares / shares.sum())
-    return [draw_question(description, rng, FAMILIES[family]) for family in families]
+    names, shares = tuple(mix), np.array(list(mix.values()))
+    families = rng.choice(len(names), count, p=shares / shares.sum())
+    return [draw_question(description, rng, names[family]) for family in families]
 
 
 def draw_question(description, rng: np.random.Generator, family: str) -> Question:
-    """Draw one question of a family; 'several' falls back to 'single' where nothing is alike."""
+    """Draw one question of a family; a task that a scene has nothing for becomes a goal."""
     things = tuple(description.objects)
     if family == 'region':
         return _region_question(things, rng)
+    if family in TASKS:
+        return TASKS[family](things, rng) or draw_question(description, rng, 'single')
     draw = {'single': single_goal, 'several': several_goal, 'none': absent_goal}[family]
     goal = draw(things, rng)
     if goal is None and family == 'several':
         return draw_question(description, rng, 'single')
     assert goal is not None, family
-    return Question(family, goal.kind, _instruction(goal, rng), goal.phrase, goal.targets)
+    reply = (mask_list([(target, goal.phrase) for target in goal.targets]) if goal.targets
+             else (NO_TARGET,))
+    return Question(family, goal.kind, (_instruction(goal, rng),), reply, goal.phrase)
 
 
 def corpus(count: int, seed: int = 0) -> list[str]:
@@ -116,7 +80,9 @@ def corpus(count: int, seed: int = 0) -> list[str]:
         rng = np.random.default_rng([seed, index])
         scene = imagined_scene(rng)
         codes = {thing.object_id: (0,) * vocabulary.codebook_depth for thing in scene.objects}
-        for question in sample_questions(scene, [seed, index, 1], 8):
+        questions = sample_questions(scene, [seed, index, 1], 8)
+        questions += sample_questions(scene, [seed, index, 2], 3, dict.fromkeys(TASKS, 1.0))
+        for question in questions:
             texts.append(question.filled_instruction(codes, vocabulary))
             texts.append(question.answer(codes, vocabulary))
     return texts
@@ -141,16 +107,18 @@ _REGION_QUESTIONS = (('colour of region', 'What colour is {it}?'),
 
 def _region_question(things: tuple, rng: np.random.Generator) -> Question:
     thing = pick(rng, things)
+    region = SpanOf(thing.object_id)
     kind, text = choose(rng, tuple(zip(_REGION_QUESTIONS, (0.36, 0.4, 0.24), strict=True)))
     # The second form is how a question without a marker reaches the model.
     if rng.random() < 0.75:
-        instruction = text.replace('{it}', REGION_MARKER)
+        instruction = fill(text, {'it': region})
     else:
-        instruction = f'{REGION_MARKER}\n' + text.replace('{it}', pick(rng, ('it', 'this')))
+        instruction = fill(PROMPTS['instruction after regions'][0], {
+            'regions': region, 'instruction': text.replace('{it}', pick(rng, ('it', 'this')))})
     if kind == 'colour of region':
-        reply = f'It is {thing.colour}.'
+        said = thing.colour
     else:
         parts = 'shape' if kind == 'shape of region' else 'colour shape'
-        words = describe(thing, parts).words()
-        reply = f'It is {"an" if words[0] in "aeiou" else "a"} {words}.'
-    return Question('region', kind, instruction, region=thing.object_id, reply=reply)
+        said = with_article(describe(thing, parts).words())
+    return Question('region', kind, instruction,
+                    ('It is', About(f' {said}', (thing.object_id,)), '.'))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from samtok_ros.errors import ConfigError
 from samtok_ros.language.tiny_vlm import TinyVlmConfig, build_tiny_vlm
 from samtok_ros.training import gradient_sync
 from samtok_ros.training.code_targets import CodeTargets
@@ -99,12 +100,14 @@ class VlmTrainingData:
         make_dataset: builds the dataset for a writer and its targets.
         codebooks: (2, K, C) of the finished mask tokenizer.
         vision_weights: `vision.pt` of the vision pretraining, None = start from nothing.
+        start: directory of a finished model of the same sizes to go on from, None = from nothing.
         validate: measures a learner by free generation; returns figures. None = no validation.
     """
 
     make_dataset: Callable[[QuestionWriter, CodeTargets], VlmDataset]
     codebooks: np.ndarray
     vision_weights: Path | None = None
+    start: Path | None = None
     validate: Callable[[VlmLearner, QuestionWriter], dict[str, float]] | None = None
 
 
@@ -132,6 +135,9 @@ def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -
     step = _resume_(run, learner, optimizers, average, rank)
     if step == 0 and data.vision_weights is not None:
         load_vision_(learner, data.vision_weights)
+    if step == 0 and data.start is not None:
+        load_start_(learner, writer, data.start)
+    if step == 0:
         average = WeightAverage(learner, config.average_decay)
     dataset = data.make_dataset(writer, targets)
     kernels = Kernels.compiled() if config.compiled else None
@@ -231,6 +237,33 @@ def load_vision_(learner: VlmLearner, path: Path) -> None:
     learner.heads.load_state_dict(
         {name.removeprefix('heads.'): value for name, value in weights.items()
          if name.startswith('heads.')})
+
+
+def load_start_(learner: VlmLearner, writer: QuestionWriter, model_dir: Path) -> None:
+    """Start from a finished model; tokens are matched by their text, new ones stay as they are.
+
+    Raises:
+        ConfigError: the model has other sizes.
+        CheckpointError: the model cannot be read.
+    """
+    from samtok_ros.language.checkpoint import load_model, load_processor
+
+    old = load_model(model_dir, torch.float32)
+    old_ids = load_processor(model_dir).tokenizer.get_vocab()
+    weights, table = old.state_dict(), learner.model.get_input_embeddings().weight
+    old_rows = old.get_input_embeddings().weight
+    shared = [(new, old_ids[text]) for text, new in writer.vocabulary_ids().items()
+              if text in old_ids]
+    with torch.no_grad():
+        new_ids, ids = (torch.tensor(numbers) for numbers in zip(*shared, strict=True))
+        table[new_ids] = old_rows[ids]
+    own = learner.model.state_dict()
+    body = {name: value for name, value in weights.items() if value.shape != old_rows.shape}
+    if {name: value.shape for name, value in body.items()} != {
+            name: value.shape for name, value in own.items() if value.shape != table.shape}:
+        raise ConfigError('the model to start from has other sizes', got=model_dir,
+                          fix='start from a model that was trained with the same sizes')
+    learner.model.load_state_dict({**own, **body})
 
 
 def _optimizers(learner: VlmLearner, config: VlmTrainingConfig) -> list[torch.optim.Optimizer]:

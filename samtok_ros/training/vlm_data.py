@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches for the fine-tuning of the vision-language model: images, questions, answers, weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from samtok_ros.training.code_targets import CodeTargets
-from samtok_ros.training.questions import Question, draw_question
+from samtok_ros.training.question import Question
+from samtok_ros.training.questions import draw_question
 from samtok_ros.training.scene_images import (
     CELLS_HW,
     MAX_OBJECTS,
@@ -17,12 +18,16 @@ from samtok_ros.training.scene_images import (
     SceneImages,
     Scenes,
 )
+from samtok_ros.training.texts import About, SpanOf, Text, spans_in
 from samtok_ros.words.vocabulary import MaskTokenIds, MaskVocabulary
 
 PREFIX_TEXT = '<|im_start|>user\n<|vision_start|>'
 PREFIX_END = '<|vision_end|>'
 TURN_CHANGE = '<|im_end|>\n<|im_start|>assistant\n'
 END_OF_TURN = '<|im_end|>'
+NEXT_TURN = '<|im_end|>\n<|im_start|>user\n'
+LIST_TURNS = ('"},\n{"mask_2d": "', '"}]\n```', '"}},\n{"subject": {"mask_2d": "', '"}}]\n```')
+LIST_FAMILIES = ('single', 'several', 'categories', 'relative', 'rounds')
 _DRAWS = 20
 
 
@@ -72,9 +77,12 @@ class QuestionBatchConfig:
 
     images: int = 8
     groups: tuple[GroupPlan, ...] = (
-        GroupPlan((('single', 1.0),), 5, 36),
-        GroupPlan((('none', 0.5), ('region', 0.5)), 5, 28),
-        GroupPlan((('several', 1.0),), 1, 56),
+        GroupPlan((('single', 1.0),), 4, 36),
+        GroupPlan((('none', 0.55), ('region', 0.45)), 4, 28),
+        GroupPlan((('several', 0.6), ('categories', 0.4)), 1, 64),
+        GroupPlan((('caption', 0.35), ('relation', 0.3), ('choice', 0.35)), 2, 52),
+        GroupPlan((('rounds', 0.6), ('relative', 0.4)), 1, 76),
+        GroupPlan((('grounded caption', 0.6), ('scene graph', 0.4)), 1, 140),
     )
     weights: LossWeights = field(default_factory=LossWeights)
     augmentation: Augmentation = field(
@@ -183,9 +191,12 @@ class QuestionWriter:
         self.ids = MaskTokenIds.from_text_tokenizer(text_tokenizer, self.vocabulary)
         self.pad_id = text_tokenizer.pad_token_id
         self.end_id = text_tokenizer.convert_tokens_to_ids(END_OF_TURN)
-        self._first_words = set(self.ids.level_ids[0])
-        # What may follow a label: another mask, or the end of the list.
-        self._list_turns = {self.token_ids(text)[0] for text in ('"},\n{"mask_2d": "', '"}]\n```')}
+        # What may follow an item: another one, or the end of the list.
+        self._list_turns = {self.token_ids(text)[0] for text in LIST_TURNS}
+
+    def vocabulary_ids(self) -> dict[str, int]:
+        """Return the id of every token by its text."""
+        return self._backend.get_vocab(with_added_tokens=True)
 
     def token_ids(self, text: str) -> list[int]:
         """Tokenize text that holds markers and mask words."""
@@ -202,55 +213,110 @@ class QuestionWriter:
             question: to write.
             codes: (13, D) true codes by object id.
         """
-        return self.token_ids(question.filled_instruction(codes, self.vocabulary) + TURN_CHANGE)
+        return self._write_prompt(question, codes).token_ids
 
     def write(self, question: Question, codes: np.ndarray, rng: np.random.Generator,
               ) -> 'WrittenQuestion':
         """Write a question with its answer."""
-        spans = {target: self._targets.draw(codes[target], rng) for target in question.targets}
-        prompt = self.prompt_ids(question, codes)
-        chosen = {target: span.codes for target, span in spans.items()}
-        answer = self.token_ids(question.answer(chosen, self.vocabulary) + END_OF_TURN)
-        written = WrittenQuestion(prompt + answer, [0.0] * len(prompt)
-                                  + self._answer_weights(question, answer))
-        start = len(prompt)
-        objects = list(question.targets) or ([question.region] if question.region else [])
+        spoken = {number for text in (question.reply, *(reply for _, reply in question.earlier))
+                  for number in spans_in(text)}
+        spans = {number: self._targets.draw(codes[number], rng) for number in sorted(spoken)}
+        chosen = {number: span.codes for number, span in spans.items()}
+        # What the model said in an earlier round comes back with the very words it was said in.
+        prompt = self._write_prompt(question, {**dict(enumerate(codes)), **chosen}
+                                    if question.earlier else codes)
+        answer = self._write_text((*question.reply, END_OF_TURN), chosen)
+        start = len(prompt.token_ids)
+        written = WrittenQuestion(prompt.token_ids + answer.token_ids,
+                                  [0.0] * start + self._answer_weights(answer))
+        written.looks += [(place, [number]) for first, number in prompt.spans
+                          for place in (first + 1, first + self._depth + 1)]
+        # The place that decides what to answer should see what the answer is about.
+        objects = self._whole_answer(question)
         if objects:
-            # The place that decides what to answer should see what the answer is about.
             written.looks.append((start - 1, objects))
-        if question.family == 'region':
-            written.looks += [(start + k, objects) for k in range(min(3, len(answer) - 1))]
-            written.looks += [(place, objects) for place, token in enumerate(prompt)
-                              if token in self._first_words or token == self.ids.end_id]
-        number = 0
-        for place, token in enumerate(answer):
-            if token in self._first_words:
-                target = question.targets[number]
-                number += 1
-                for level, distribution in enumerate(spans[target].distributions):
-                    written.words.append((start + place + level, level, distribution))
-                # From the opening of the item to the first word: these predict the span.
-                written.looks += [(start + place - k, [target]) for k in range(3)
-                                  if k < 2 or place > 2]
+        for first, last, numbers in answer.abouts:
+            written.looks += [(start + place - 1, list(numbers)) for place in range(first, last)]
+        for first, number in answer.spans:
+            place = start + first + 1
+            for level, distribution in enumerate(spans[number].distributions):
+                written.words.append((place + level, level, distribution))
+            # From the opening of the item to the first word: these predict the span.
+            written.looks += [(place - k, [number]) for k in range(3)]
         return written
 
-    def _answer_weights(self, question: Question, answer: list[int]) -> list[float]:
+    def _write_prompt(self, question: Question, codes: Mapping | np.ndarray) -> 'WrittenText':
+        rounds = [part for instruction, reply in question.earlier
+                  for part in (*instruction, TURN_CHANGE, *reply, NEXT_TURN)]
+        return self._write_text((*rounds, *question.instruction, TURN_CHANGE), codes)
+
+    def _whole_answer(self, question: Question) -> list[int]:
+        """Return the objects that an answer as a whole is about: those it names, or the first."""
+        first = next((part for part in question.reply if isinstance(part, About)), None)
+        if first is not None and question.family not in LIST_FAMILIES:
+            return list(first.object_ids)
+        return list(dict.fromkeys(question.targets))
+
+    @property
+    def _depth(self) -> int:
+        return self.vocabulary.codebook_depth
+
+    def _write_text(self, text: Text, codes: Mapping | np.ndarray) -> 'WrittenText':
+        """Tokenize stretches between spans; what stands in one stretch is tokenized together."""
+        written = WrittenText()
+        stretch: list[str | About] = []
+        for part in (*text, None):
+            if part is not None and not isinstance(part, SpanOf):
+                stretch.append(part)
+                continue
+            self._write_stretch(stretch, written)
+            stretch = []
+            if part is not None:
+                written.spans.append((len(written.token_ids), part.object_id))
+                span = tuple(int(code) for code in codes[part.object_id])
+                written.token_ids += self.token_ids(self.vocabulary.codes_to_words(span))
+        return written
+
+    def _write_stretch(self, parts: Sequence[str | About], written: 'WrittenText') -> None:
+        texts = [part if isinstance(part, str) else part.text for part in parts]
+        encoding = self._backend.encode(''.join(texts), add_special_tokens=False)
+        base, start = len(written.token_ids), 0
+        for part, text in zip(parts, texts, strict=True):
+            end = start + len(text)
+            places = [place for place, (left, right) in enumerate(encoding.offsets)
+                      if left < end and right > start]
+            if isinstance(part, About) and places:
+                written.abouts.append((base + places[0], base + places[-1] + 1, part.object_ids))
+            start = end
+        written.token_ids += encoding.ids
+
+    def _answer_weights(self, answer: 'WrittenText') -> list[float]:
         """Weight each token of an answer by how much it decides."""
-        weights, how = [], self._weights
-        for place, token in enumerate(answer):
-            if place == 0:
-                weights.append(how.decision)
-            elif question.family == 'region':
-                weights.append(how.reply if 2 <= place < len(answer) - 1 else how.layout)
-            elif token in self._first_words:
-                weights.append(how.first_word)
-            elif answer[place - 1] in self._first_words:
-                weights.append(how.second_word)
-            elif token in self._list_turns:
-                weights.append(how.decision)
-            else:
-                weights.append(how.layout)
+        how = self._weights
+        weights = [how.decision if token in self._list_turns else how.layout
+                   for token in answer.token_ids]
+        weights[0] = how.decision
+        for first, last, _ in answer.abouts:
+            weights[first:last] = [how.reply] * (last - first)
+        for first, _ in answer.spans:
+            weights[first + 1] = how.first_word
+            weights[first + 2:first + self._depth + 1] = [how.second_word] * (self._depth - 1)
         return weights
+
+
+@dataclass
+class WrittenText:
+    """A text as token ids.
+
+    Attributes:
+        token_ids: of everything.
+        spans: place of the start word and object of each span.
+        abouts: first and one past the last place, and the objects, of each stretch about them.
+    """
+
+    token_ids: list[int] = field(default_factory=list)
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    abouts: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
 
 
 @dataclass

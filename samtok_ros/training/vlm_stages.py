@@ -43,12 +43,14 @@ class VlmInputs:
         tokenizer: finished mask tokenizer; its files are copied into the result.
         run_dir: checkpoints and curves; the result is in `out/`.
         validation: held-out scenes for the validation curve, None = none.
+        start: finished model that the fine-tuning goes on from, None = from nothing.
     """
 
     scenes: Path
     tokenizer: Path
     run_dir: Path
     validation: Path | None = None
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def training_data(inputs: VlmInputs, config: VlmStagesConfig, with_validation: b
 
     return VlmTrainingData(
         lambda writer, targets: VlmDataset(images, descriptions, codes, writer, targets),
-        codebooks_of(tokenizer), inputs.run_dir / 'vision' / 'vision.pt', check)
+        codebooks_of(tokenizer), inputs.run_dir / 'vision' / 'vision.pt', inputs.start, check)
 
 
 def codebooks_of(tokenizer: MaskTokenizer) -> np.ndarray:

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Free greedy generation during training, many questions at once, scored against the truth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from samtok_ros.masks.scores import iou
 from samtok_ros.training.fast_forward import TextGroup, text_hidden_states
-from samtok_ros.training.questions import Question, sample_questions
+from samtok_ros.training.question import Question
+from samtok_ros.training.questions import MIX, sample_questions
+from samtok_ros.training.scene_tasks import TASKS
+from samtok_ros.training.texts import write
 from samtok_ros.training.vlm_data import QuestionWriter
 from samtok_ros.training.vlm_learner import VlmLearner
 from samtok_ros.words.answers import NO_TARGET, parse_mask_list
+from samtok_ros.words.span_parser import SpanParser
 
 DecodeMasks = Callable[[int, np.ndarray], np.ndarray]
 """Scene index and (N, D) codes to (N, H, W) bool masks."""
@@ -86,22 +91,42 @@ def validate(learner: VlmLearner, writer: QuestionWriter, scenes: ValidationScen
 
     Returns:
         grounding_giou, grounding_iou50, no_target_recall, false_refusal, region_qa, and the mean
-        IoU of each kind of single-target goal.
+        IoU of each kind of single-target goal; for each further task `text_`, the share of answers
+        that are right but for their mask words, and `iou_`, how well these draw what they should.
     """
-    device = next(learner.parameters()).device
     scores: dict[str, list[float]] = {}
+    # Long answers apart from short ones, which would have to wait for them.
+    for mix, count, most_tokens in ((MIX, per_image, 64), (dict.fromkeys(TASKS, 1.0), 4, 128)):
+        _ask(learner, writer, scenes, _Round(mix, count, most_tokens, chunk, autocast), scores)
+    return {name: float(np.mean(values)) for name, values in sorted(scores.items())}
+
+
+@dataclass(frozen=True)
+class _Round:
+    mix: Mapping[str, float]
+    count: int
+    most_tokens: int
+    chunk: int
+    autocast: bool
+
+
+def _ask(learner: VlmLearner, writer: QuestionWriter, scenes: ValidationScenes, how: _Round,
+         scores: dict[str, list[float]]) -> None:
+    device, chunk = next(learner.parameters()).device, how.chunk
     for start in range(0, len(scenes.images), chunk):
         numbers = range(start, min(start + chunk, len(scenes.images)))
-        questions = [sample_questions(scenes.descriptions[i], [7, i], per_image) for i in numbers]
+        questions = [sample_questions(scenes.descriptions[i], [7, i], how.count, how.mix)
+                     for i in numbers]
         prompts = [[writer.prompt_ids(q, scenes.codes[i]) for q in row]
                    for i, row in zip(numbers, questions, strict=True)]
         images = torch.from_numpy(np.stack([scenes.images[i] for i in numbers])).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-            answers = generate_greedily(learner, images, prompts, writer.pad_id, writer.end_id)
+        with torch.autocast(device.type, torch.bfloat16, enabled=how.autocast):
+            answers = generate_greedily(learner, images, prompts, writer.pad_id, writer.end_id,
+                                        how.most_tokens)
         for i, row, replies in zip(numbers, questions, answers, strict=True):
             for question, ids in zip(row, replies, strict=True):
-                _score(question, writer.text(ids), i, scenes, writer, scores)
-    return {name: float(np.mean(values)) for name, values in sorted(scores.items())}
+                score = _score if question.family in MIX else _score_task
+                score(question, writer.text(ids), i, scenes, writer, scores)
 
 
 def _score(question: Question, text: str, index: int, scenes: ValidationScenes,
@@ -111,8 +136,9 @@ def _score(question: Question, text: str, index: int, scenes: ValidationScenes,
 
     refused = text.strip() == NO_TARGET
     if question.family == 'region':
-        add('region_qa', text.strip() == question.reply)
-        add(f'region_{question.kind.split()[0]}', text.strip() == question.reply)
+        right = text.strip() == write(question.reply, {})
+        add('region_qa', right)
+        add(f'region_{question.kind.split()[0]}', right)
         return
     if question.family == 'none':
         add('no_target_recall', refused)
@@ -132,3 +158,28 @@ def _score(question: Question, text: str, index: int, scenes: ValidationScenes,
     else:
         add('several_giou', iou)
         add('several_count', len(items) == len(question.targets))
+
+
+def _score_task(question: Question, text: str, index: int, scenes: ValidationScenes,
+                writer: QuestionWriter, scores: dict[str, list[float]]) -> None:
+    name = question.family.replace(' ', '_')
+    spans = SpanParser(writer.vocabulary).parse(text).spans
+    wordless = ''.join(_between(text, spans))
+    expected = write(question.reply, dict.fromkeys(question.targets, ''))
+    scores.setdefault(f'text_{name}', []).append(float(wordless.strip() == expected))
+    if not question.targets:
+        return
+    ious = [0.0] * len(question.targets)
+    if spans:
+        masks = scenes.decode(index, np.array([span.codes for span in spans]))
+        for place, (target, mask) in enumerate(zip(question.targets, masks, strict=False)):
+            ious[place] = iou(mask, scenes.segmentations[index] == target)
+    scores.setdefault(f'iou_{name}', []).append(float(np.mean(ious)))
+
+
+def _between(text: str, spans: Sequence) -> Iterator[str]:
+    end = 0
+    for span in spans:
+        yield text[end:span.start]
+        end = span.end
+    yield text[end:]

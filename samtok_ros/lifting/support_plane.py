@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plane on which a thing stands, from the depth around its mask."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from samtok_ros.lifting.camera_model import CameraModel
+
+_RING_SHARE = 0.6
+_MIN_RING_PX = 12
+_GAP_PX = 3
+_TRIES = 150
+_MAX_SAMPLES = 3000
+_MIN_SHARE = 0.25
+_MIN_SAMPLES = 60
+
+
+@dataclass(frozen=True, eq=False)
+class SupportPlane:
+    """A plane in the optical frame.
+
+    Attributes:
+        normal: (3,) float64 of length 1, towards the camera's side: up, for a table.
+        offset_m: normal . point + offset_m is the height of a point above the plane.
+        noise_m: standard deviation of the depth readings around it.
+        share: of the readings around the thing that lie on it, 0..1.
+    """
+
+    normal: np.ndarray
+    offset_m: float
+    noise_m: float
+    share: float
+
+    def heights(self, points_m: np.ndarray) -> np.ndarray:
+        """Return (N,) heights of (N, 3) points above the plane, metres."""
+        return points_m @ self.normal + self.offset_m
+
+
+def find_support(
+    mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel, tolerance_m: float = 0.006,
+) -> SupportPlane | None:
+    """Fit the plane around a mask, robustly; None where there is none.
+
+    Args:
+        mask: (H, W) bool.
+        depth_m: (H, W) float32 metres, NaN for no reading.
+        camera: calibration of both.
+        tolerance_m: a point this near to the plane, or three parts in a thousand of its depth, is
+            on it.
+    Source: random sample consensus, Fischler and Bolles 1981.
+    """
+    points = _points_around(mask, depth_m, camera)
+    if len(points) < _MIN_SAMPLES:
+        return None
+    rng = np.random.default_rng(0)  # the same image gives the same plane
+    if len(points) > _MAX_SAMPLES:
+        points = points[rng.choice(len(points), _MAX_SAMPLES, replace=False)]
+    tolerance = np.maximum(tolerance_m, 0.003 * points[:, 2])
+    corners = points[rng.integers(len(points), size=(_TRIES, 3))]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    lengths = np.linalg.norm(normals, axis=1)
+    normals, corners = normals[lengths > 1e-9], corners[lengths > 1e-9]
+    if not len(normals):
+        return None
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    offsets = -np.einsum('ij,ij->i', normals, corners[:, 0])
+    near = np.abs(points @ normals.T + offsets) <= tolerance[:, None]
+    on_plane = near[:, near.sum(axis=0).argmax()]
+    for _ in range(2):  # refined on its own points, which then change a little
+        if on_plane.mean() < _MIN_SHARE or on_plane.sum() < _MIN_SAMPLES // 2:
+            return None
+        normal, offset = _least_squares(points[on_plane])
+        on_plane = np.abs(points @ normal + offset) <= tolerance
+    noise = float(np.std(points[on_plane] @ normal + offset))
+    return SupportPlane(normal, offset, noise, float(on_plane.mean()))
+
+
+def _points_around(mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel) -> np.ndarray:
+    """Return the points in a ring around the mask that is wide enough to see past its shadow."""
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return np.empty((0, 3))
+    extent = max(np.ptp(rows), np.ptp(columns)) + 1
+    width = max(_MIN_RING_PX, int(_RING_SHARE * extent))
+    top, left = max(rows.min() - width, 0), max(columns.min() - width, 0)
+    patch = np.s_[top:rows.max() + width + 1, left:columns.max() + width + 1]
+    grown = cv2.dilate(mask[patch].astype(np.uint8), np.ones((2 * _GAP_PX + 1,) * 2, np.uint8))
+    around_rows, around_columns = np.nonzero((grown == 0) & np.isfinite(depth_m[patch]))
+    around_rows, around_columns = around_rows + top, around_columns + left
+    # Every other pixel is plenty, and a ring of a large thing has many.
+    step = max(1, len(around_rows) // (4 * _MAX_SAMPLES))
+    around_rows, around_columns = around_rows[::step], around_columns[::step]
+    depths = depth_m[around_rows, around_columns].astype(np.float64)
+    return camera.points(around_rows, around_columns, depths)
+
+
+def _least_squares(points_m: np.ndarray) -> tuple[np.ndarray, float]:
+    centre = points_m.mean(axis=0)
+    normal = np.linalg.svd(points_m - centre, full_matrices=False)[2][2]
+    offset = -float(normal @ centre)
+    # The camera, at the origin, is above the plane.
+    return (normal, offset) if offset > 0 else (-normal, -offset)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A mask and the depth image of its stamp in; points, box and quality out."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from samtok_ros.lifting.alignment import Alignment, measure_alignment
+from samtok_ros.lifting.camera_model import CameraModel
+from samtok_ros.lifting.oriented_box import OrientedBox, fit_box
+from samtok_ros.lifting.support_plane import SupportPlane, find_support
+from samtok_ros.lifting.target_points import PointSettings, TargetPoints, lift_mask
+
+_MILLIMETRE_SCALE = 100.0
+
+
+class LiftStatus(IntEnum):
+    """How lifting ended; the numbers are those of the message."""
+
+    OK = 0
+    EMPTY = 1
+    NO_DEPTH = 2
+    OUT_OF_RANGE = 3
+    TOO_FEW_POINTS = 4
+    MISALIGNED = 5
+    REFUSED = 6
+
+
+@dataclass(frozen=True)
+class LiftSettings:
+    """When a lifted target is good enough.
+
+    Attributes:
+        points: how points are chosen.
+        min_points: fewer make no target.
+        min_depth_share: of the mask, below which there is no target.
+    """
+
+    points: PointSettings = field(default_factory=PointSettings)
+    min_points: int = 50
+    min_depth_share: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class LiftedTarget:
+    """What is known in 3D of one masked thing; all in the optical frame.
+
+    Attributes:
+        status, message: whether the points can be used, and if not, why and what to do.
+        surface: the points with their counts.
+        support: plane it stands on, None if none was found.
+        alignment: None without a support plane.
+        box: None when there are too few points.
+    """
+
+    status: LiftStatus
+    message: str
+    surface: TargetPoints
+    support: SupportPlane | None
+    alignment: Alignment | None
+    box: OrientedBox | None
+
+    @property
+    def depth_share(self) -> float:
+        """Share of the eroded mask with a reading in range, 0..1."""
+        counts = self.surface.counts
+        inner = counts.mask - counts.eroded
+        return (inner - counts.no_depth - counts.out_of_range) / inner if inner else 0.0
+
+    @property
+    def depth_spread_m(self) -> float:
+        """Distance between the 5th and the 95th percentile of depth; NaN without points."""
+        if not len(self.surface.points_m):
+            return float('nan')
+        low, high = np.percentile(self.surface.points_m[:, 2], (5, 95))
+        return float(high - low)
+
+
+def lift_target(
+    mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel, settings: LiftSettings,
+) -> LiftedTarget:
+    """Lift a mask and judge the result.
+
+    Args:
+        mask: (H, W) bool.
+        depth_m: (H, W) float32 metres along the optical axis, NaN for no reading; of the same
+            stamp as the mask.
+        camera: calibration of both.
+        settings: how, and when it is good enough.
+    Raises:
+        ImageError: mask, depth image and calibration differ in size.
+    """
+    surface = lift_mask(mask, depth_m, camera, settings.points)
+    status, message = _judge_readings(surface, settings)
+    if status != LiftStatus.OK:
+        return LiftedTarget(status, message, surface, None, None, None)
+    support = find_support(mask, depth_m, camera)
+    alignment = support and measure_alignment(mask, depth_m, camera, support)
+    box = fit_box(surface.points_m, support, rim_m=_rim_m(surface, camera))
+    if alignment and alignment.is_off:
+        x, y = alignment.shift_px
+        status, message = LiftStatus.MISALIGNED, (
+            f'the depth image fits the mask {np.hypot(x, y):.0f} px aside (x {x:+d}, y {y:+d}): '
+            'use depth that is aligned to the colour image and of the same moment')
+    return LiftedTarget(status, message, surface, support, alignment, box)
+
+
+def _judge_readings(surface: TargetPoints, settings: LiftSettings) -> tuple[LiftStatus, str]:
+    counts, points = surface.counts, settings.points
+    inner = counts.mask - counts.eroded
+    readings = inner - counts.no_depth
+    if not counts.mask:
+        return LiftStatus.EMPTY, 'the mask is empty'
+    if readings < settings.min_depth_share * inner:
+        return LiftStatus.NO_DEPTH, (
+            f'{readings} of {inner} pixels of the target have depth: shiny, transparent or too '
+            'near for the camera')
+    if readings - counts.out_of_range < settings.min_depth_share * inner:
+        return LiftStatus.OUT_OF_RANGE, _out_of_range(surface.depth_median_m, points)
+    if counts.kept < settings.min_points:
+        return LiftStatus.TOO_FEW_POINTS, (
+            f'{counts.kept} points are left of {counts.mask} pixels, expected at least '
+            f'{settings.min_points}')
+    return LiftStatus.OK, ''
+
+
+def _out_of_range(median_m: float, points: PointSettings) -> str:
+    text = (f'the target is {median_m:.3g} m away, expected {points.min_depth_m:g} to '
+            f'{points.max_depth_m:g} m')
+    if median_m > _MILLIMETRE_SCALE:
+        text += ': the depth image seems to hold millimetres, but 32FC1 means metres (REP 118)'
+    elif median_m < 0.01:
+        text += ': the depth image seems to hold metres, but 16UC1 means millimetres (REP 118)'
+    return text
+
+
+def _rim_m(surface: TargetPoints, camera: CameraModel) -> float:
+    """Return the width of the rim that erosion took away, in metres at the target."""
+    return (surface.erosion_px + 0.5) * surface.depth_median_m / float(camera.matrix[0, 0])

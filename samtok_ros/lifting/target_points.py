@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The points of a masked thing, and what had to be removed to be sure of them.
+
+Depth cameras average across edges, so that the rim of a thing trails off towards what is behind
+it. Three steps remove such points, and each says how many: the mask is eroded, pixels whose depth
+jumps against their neighbours go, and so does what lies far from the rest.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from samtok_ros.errors import ImageError
+from samtok_ros.lifting.camera_model import CameraModel
+
+# A point this near to the median is never called an outlier: most things one can grasp are smaller.
+_ALWAYS_KEPT_M = 0.08
+_SIGMAS = 5.0
+_MAD_TO_SIGMA = 1.4826
+# Depth noise grows with distance; a jump of this share of the depth is none.
+_JUMP_SHARE = 0.015
+_KEPT_SHARE_OF_EROSION = 0.3
+
+
+@dataclass(frozen=True)
+class PointSettings:
+    """How points are chosen.
+
+    Attributes:
+        erosion_px: taken off the rim of the mask; less for things too thin for it.
+        min_depth_m, max_depth_m: readings outside are left out.
+        jump_m: a pixel that differs more from its neighbours lies on an edge.
+    """
+
+    erosion_px: int = 2
+    min_depth_m: float = 0.1
+    max_depth_m: float = 5.0
+    jump_m: float = 0.012
+
+
+@dataclass(frozen=True)
+class PointCounts:
+    """Pixels of the mask by what became of them; the parts add up to `mask`."""
+
+    mask: int
+    eroded: int
+    no_depth: int
+    out_of_range: int
+    edges: int
+    outliers: int
+    kept: int
+
+
+@dataclass(frozen=True, eq=False)
+class TargetPoints:
+    """The visible surface of a masked thing.
+
+    Attributes:
+        points_m: (N, 3) float64, optical frame.
+        rows, columns: (N,) pixel of each point.
+        counts: what became of the pixels of the mask.
+        erosion_px: erosion that was used.
+        depth_median_m: of all readings in the eroded mask, in or out of range; NaN for none.
+        truncated: the mask touches the border of the image.
+    """
+
+    points_m: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
+    counts: PointCounts
+    erosion_px: int
+    depth_median_m: float
+    truncated: bool
+
+
+def lift_mask(
+    mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel, settings: PointSettings,
+) -> TargetPoints:
+    """Lift a mask with the depth image of its own stamp.
+
+    Args:
+        mask: (H, W) bool.
+        depth_m: (H, W) float32 metres along the optical axis, NaN for no reading.
+        camera: calibration of both.
+        settings: how points are chosen.
+    Returns:
+        The points that are left; none is a result too.
+    Raises:
+        ImageError: mask, depth image and calibration differ in size.
+    """
+    _check_sizes(mask, depth_m, camera)
+    inner, erosion_px = erode(mask, settings.erosion_px)
+    has_depth = inner & np.isfinite(depth_m)
+    in_range = has_depth & (depth_m >= settings.min_depth_m) & (depth_m <= settings.max_depth_m)
+    smooth = in_range & ~on_edges(depth_m, settings.jump_m)
+    kept = smooth & _near_the_rest(depth_m, smooth)
+    rows, columns = np.nonzero(kept)
+    stages = [int(np.count_nonzero(part)) for part in
+              (mask, inner, has_depth, in_range, smooth, kept)]
+    removed = [before - after for before, after in zip(stages, stages[1:], strict=False)]
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    median = float(np.median(depth_m[has_depth])) if stages[2] else float('nan')
+    return TargetPoints(
+        camera.points(rows, columns, depth_m[rows, columns].astype(np.float64)), rows, columns,
+        PointCounts(stages[0], *removed, stages[-1]), erosion_px, median, bool(border.any()))
+
+
+def erode(mask: np.ndarray, pixels: int) -> tuple[np.ndarray, int]:
+    """Take the rim off a mask, but leave enough of a thin thing.
+
+    Returns:
+        (H, W) bool and the erosion that was used: the largest up to `pixels` that leaves three
+        tenths of the mask.
+    """
+    enough = _KEPT_SHARE_OF_EROSION * np.count_nonzero(mask)
+    padded = np.pad(mask.astype(np.uint8), 1)  # what lies outside the image counts as outside
+    for radius in range(pixels, 0, -1):
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+        smaller = cv2.erode(padded, disc)[1:-1, 1:-1] > 0
+        if np.count_nonzero(smaller) >= enough:
+            return smaller, radius
+    return mask, 0
+
+
+def on_edges(depth_m: np.ndarray, jump_m: float) -> np.ndarray:
+    """Mark (H, W) bool the pixels whose depth jumps against the median of their 5 x 5 neighbours.
+
+    The smooth slope of an inclined surface is none: its pixels agree with the median around them.
+    """
+    filled = np.where(np.isfinite(depth_m), depth_m, 0).astype(np.float32)
+    middle = cv2.medianBlur(filled, 5)
+    threshold = np.maximum(jump_m, _JUMP_SHARE * filled)
+    return (np.abs(filled - middle) > threshold) & (middle > 0)
+
+
+def _near_the_rest(depth_m: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Mark the pixels whose depth is near that of the others, by the median absolute deviation."""
+    values = depth_m[chosen]
+    if not len(values):
+        return chosen
+    centre = np.median(values)
+    spread = _MAD_TO_SIGMA * np.median(np.abs(values - centre))
+    with np.errstate(invalid='ignore'):
+        return np.abs(depth_m - centre) <= max(_ALWAYS_KEPT_M, _SIGMAS * spread)
+
+
+def _check_sizes(mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel) -> None:
+    wanted = mask.shape
+    calibrated = (camera.size.height, camera.size.width)
+    for name, got in (('depth image', depth_m.shape), ('camera_info', calibrated)):
+        if got != wanted:
+            raise ImageError(
+                f'{name} and mask differ in size', expected='{} x {}'.format(*wanted),
+                got='{} x {}'.format(*got),
+                fix='use depth that is aligned to the colour image, and its camera_info')

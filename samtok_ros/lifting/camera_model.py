@@ -67,10 +67,11 @@ class CameraModel:
         return cls(size, matrix, np.asarray(d, np.float64), distortion_model == _FISHEYE)
 
     def rays(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Return the directions in which pixels look.
+        """Turn pixels into the directions in which they look.
 
         Args:
-            rows, columns: (N,) pixel coordinates.
+            rows: (N,) pixel coordinates.
+            columns: (N,) pixel coordinates.
         Returns:
             (N, 2) float64, x and y at depth 1 in the optical frame.
         """

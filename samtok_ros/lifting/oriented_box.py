@@ -16,6 +16,8 @@ from samtok_ros.lifting.support_plane import SupportPlane
 _LOW, _HIGH = 1.0, 99.0
 _MIN_POINTS = 20
 _MIN_EXTENT_M = 0.002
+# Cosine of the angle between view and vertical from which on sides are too foreshortened to count.
+_FROM_ABOVE = 0.82
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +59,7 @@ def fit_box(
     up = np.array([0.0, -1.0, 0.0]) if support is None else support.normal
     heights = points_m @ up + (0.0 if support is None else support.offset_m)
     low, high = np.percentile(heights, (_LOW, _HIGH))
-    # What floats clearly above the plane, in a gripper or on another thing, is not pulled down.
-    completed = support is not None and low < 0.5 * high
+    completed = support is not None and _stands(points_m, up, low, high)
     if completed:
         low = 0.0
     east, north = _plane_axes(up)
@@ -76,6 +77,16 @@ def fit_box(
     if np.linalg.det(rotation) < 0:
         rotation[:, 1] *= -1
     return OrientedBox(centre, rotation, np.array([*lengths, height]), completed)
+
+
+def _stands(points_m: np.ndarray, up: np.ndarray, low: float, high: float) -> bool:
+    """Tell whether a thing stands on the plane: its sides reach down, or cannot be seen.
+
+    What floats clearly above the plane, in a gripper or on another thing, is not pulled down.
+    """
+    middle = points_m.mean(axis=0)
+    from_above = -(middle @ up) / np.linalg.norm(middle)
+    return bool(low < 0.5 * high or from_above > _FROM_ABOVE)
 
 
 def _plane_axes(up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from samtok_ros.evaluation.samples import (
     Samples,
     figures_by_area,
     figures_by_kind,
+    figures_by_task,
     headline_figures,
 )
 from samtok_ros.model_directory import model_name
@@ -89,6 +90,7 @@ def report(samples: Samples, facts: RunFacts) -> dict[str, object]:
         for name, figure in headline_figures(samples).items()}
     return {
         **headline,
+        'tasks': _plain_groups(figures_by_task(samples)),
         'by_kind': _plain_groups(figures_by_kind(samples)),
         'by_area': _plain_groups(figures_by_area(samples)),
         'malformed_spans': sum(goal.malformed for goal in samples.goals),
@@ -110,7 +112,8 @@ def table(samples: Samples) -> str:
         rows.append((name, _shown(figure), str(figure.count), str(BARS[name]),
                      'yes' if BARS[name].holds(figure.value) else 'NO'))
     rows.append(('',) * 5)
-    for breakdown in (figures_by_kind(samples), figures_by_area(samples)):
+    for breakdown in (figures_by_task(samples), figures_by_kind(samples),
+                      figures_by_area(samples)):
         for group, figures in breakdown.items():
             rows += [(f'{group}: {name}', _shown(figure), str(figure.count), '', '')
                      for name, figure in figures.items()]

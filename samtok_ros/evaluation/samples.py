@@ -65,6 +65,23 @@ class RegionSample:
     right: bool
 
 
+@dataclass(frozen=True)
+class TaskSample:
+    """One figure of one answer to a task.
+
+    Attributes:
+        task: such as 'grounded caption'.
+        kind: finer, such as 'detailed'.
+        figure: what is measured, such as 'recall'.
+        value: 0..1.
+    """
+
+    task: str
+    kind: str
+    figure: str
+    value: float
+
+
 @dataclass
 class Samples:
     """Everything measured so far."""
@@ -72,6 +89,7 @@ class Samples:
     masks: list[MaskSample] = field(default_factory=list)
     goals: list[GoalSample] = field(default_factory=list)
     regions: list[RegionSample] = field(default_factory=list)
+    tasks: list[TaskSample] = field(default_factory=list)
 
     def of_group(self, group: str) -> list[GoalSample]:
         """Return the goals that name that many things."""
@@ -112,6 +130,13 @@ def headline_figures(samples: Samples) -> dict[str, Figure]:
     }
 
 
+def figures_by_task(samples: Samples) -> dict[str, dict[str, Figure]]:
+    """Return per task the mean of each figure that is measured on it."""
+    tasks = dict.fromkeys(sample.task for sample in samples.tasks)
+    return {task: _split([sample for sample in samples.tasks if sample.task == task],
+                         lambda sample: sample.figure, _mean_value) for task in tasks}
+
+
 def figures_by_kind(samples: Samples) -> dict[str, dict[str, Figure]]:
     """Return per group and kind the figure that fits it.
 
@@ -147,6 +172,10 @@ def _mask_miou(masks: Sequence[MaskSample]) -> Figure:
 
 def _share_right(questions: Sequence[RegionSample]) -> Figure:
     return Figure.mean([question.right for question in questions])
+
+
+def _mean_value(tasks: Sequence[TaskSample]) -> Figure:
+    return Figure.mean([sample.value for sample in tasks])
 
 
 def _size_class(sample: MaskSample | GoalSample | RegionSample) -> str:

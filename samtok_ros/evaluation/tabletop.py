@@ -18,6 +18,7 @@ from samtok_ros.evaluation.scene_questions import (
     RegionQuestion,
     questions_for,
 )
+from samtok_ros.evaluation.scene_tasks import ask_task, is_askable, task_questions
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import RegionReference
 from samtok_ros.masks.scores import iou, overlap
@@ -51,6 +52,9 @@ def measure(
         samples.goals += [ask_goal(pipeline, scene, goal) for goal in questions.goals]
         samples.regions += [ask_region(pipeline, scene, question, codes[question.object_id])
                             for question in questions.regions if question.object_id in codes]
+        samples.tasks += [sample for question in task_questions(scene.description, seed)
+                          if is_askable(question, codes)
+                          for sample in ask_task(pipeline, scene, question, codes, LIMITS)]
     return samples
 
 

@@ -21,6 +21,7 @@ from samtok_ros.evaluation.samples import (
     Samples,
     figures_by_area,
     figures_by_kind,
+    figures_by_task,
     headline_figures,
 )
 from samtok_ros.evaluation.scene_questions import (
@@ -30,9 +31,12 @@ from samtok_ros.evaluation.scene_questions import (
     SceneQuestions,
     questions_for,
 )
+from samtok_ros.evaluation.scene_tasks import ask_task
 from samtok_ros.language.generation import Finished, SpanClosed
 from samtok_ros.language.instructions import RegionReference
 from samtok_ros.masks.scores import Overlap
+from samtok_ros.training.question import Question
+from samtok_ros.training.texts import SpanOf, mask_list
 from samtok_ros.words.span_parser import SpanParser
 from samtok_ros.words.vocabulary import MaskVocabulary
 
@@ -68,10 +72,11 @@ class ScriptedModel:
     vocabulary = VOCABULARY
 
     def __init__(self, script):
-        self.script, self.heard = script, []
+        self.script, self.heard, self.remembered = script, [], ()
 
-    def generate(self, image_rgb, instruction, limits=None, should_stop=None):
+    def generate(self, image_rgb, instruction, limits=None, should_stop=None, *, history=()):
         self.heard.append(instruction)
+        self.remembered = history or self.remembered
         said = self.script[''.join(
             part if isinstance(part, str) else f'<{part.codes[1]}>' for part in instruction)]
         text, reason = (said, 'stop') if isinstance(said, str) else said
@@ -91,9 +96,15 @@ GOALS = (Goal('single', 'colour shape', 'the red box', (1,)),
          Goal('single', 'leftmost', 'rightmost object', (3,)),
          Goal('several', 'several', 'all red objects', (1, 2)),
          Goal('none', 'no attribute', 'green cone', ()))
-REGIONS = (RegionQuestion('colour of region', 'What colour is <region1>?', 3, 'It is blue.'),
-           RegionQuestion('shape of region', '<region1>\nWhat shape is it?', 2, 'It is a mug.'))
+REGIONS = (RegionQuestion('colour of region', 'What colour is <region:1>?', 3, 'It is blue.'),
+           RegionQuestion('shape of region', '<region:1>\nWhat shape is it?', 2, 'It is a mug.'))
+TASKS = (
+    Question('choice', 'choice of colour', ('Which letter is ', SpanOf(2), '?'), ('B',)),
+    Question('rounds', 'left of a region', ('Segment what is left of ', SpanOf(3), '.'),
+             mask_list([(1, 'box')]), earlier=((('Segment it.',), mask_list([(3, 'it')])),)))
 RIGHT = {
+    'Which letter is <1>?': 'B',
+    'Segment what is left of <2>.': listed(0),
     'Please segment the red box in this image.': listed(0),
     'Please segment rightmost object in this image.': listed(2),
     'Please segment all red objects in this image.': listed(0, 1),
@@ -107,6 +118,7 @@ RIGHT = {
 def by_hand(monkeypatch):
     """Ask the questions above instead of drawn ones."""
     monkeypatch.setattr(tabletop, 'questions_for', lambda *_: SceneQuestions(GOALS, REGIONS))
+    monkeypatch.setattr(tabletop, 'task_questions', lambda *_: TASKS)
 
 
 def measured(changes=None, tokenizer=None):
@@ -114,6 +126,26 @@ def measured(changes=None, tokenizer=None):
     tokenizer = tokenizer or PerfectTokenizer()
     pipeline = tabletop.Pipeline(model, tokenizer)
     return tabletop.measure(pipeline, [scene_of()]), tokenizer
+
+
+def test_measure_when_tasks_are_asked_then_each_has_figures_and_rounds_have_a_history(by_hand):
+    samples, _ = measured()
+    figures = {task: {name: figure.value for name, figure in group.items()}
+               for task, group in figures_by_task(samples).items()}
+    assert figures == {'choice': {'right': 1.0}, 'rounds': {'giou': 1.0}}
+    wrong, _ = measured({'Which letter is <1>?': 'A', 'Segment what is left of <2>.': listed(1)})
+    assert [sample.value for sample in wrong.tasks] == [0.0, 0.0]
+
+
+def test_ask_task_when_there_was_a_round_before_then_its_answer_holds_the_true_words():
+    model, scene = ScriptedModel(RIGHT), scene_of()
+    codes = {number: (0, number - 1) for number in (1, 2, 3)}
+    tokenizer = PerfectTokenizer()
+    tokenizer.encode(None, np.stack([scene.mask(number) for number in (1, 2, 3)]))
+    ask_task(tabletop.Pipeline(model, tokenizer), scene, TASKS[1], codes, tabletop.LIMITS)
+    (earlier,) = model.remembered
+    assert earlier.instruction == ('Segment it.',)
+    assert VOCABULARY.codes_to_words((0, 2)) in earlier.answer
 
 
 def values(samples):
@@ -223,7 +255,7 @@ def test_questions_when_drawn_then_each_names_what_it_says():
         assert colour.object_id != shape.object_id
         assert colour.reply == f'It is {things[colour.object_id][2]}.'
         assert things[shape.object_id][1] in shape.reply
-        assert all('<region1>' in question.text for question in questions.regions)
+        assert all('<region:1>' in question.text for question in questions.regions)
 
 
 def test_questions_when_drawn_again_then_equal_and_groups_are_independent():

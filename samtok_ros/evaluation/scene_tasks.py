@@ -81,6 +81,8 @@ def _in_words(text: Text, codes: Codes, vocabulary: MaskVocabulary) -> str:
 def _said(pipeline: Pipeline, scene: EvaluationScene, text: str,
           codes: list[tuple[int, ...]]) -> SaidAnswer:
     spans = SpanParser(pipeline.language_model.vocabulary).parse(text).spans
+    if not spans:
+        return SaidAnswer(answer_part(text), ())
     features = pipeline.mask_tokenizer.embed_image(scene.image_rgb)
     masks = pipeline.mask_tokenizer.decode(features, np.array(codes, np.int64)).masks
     labelled = label_spans(text, spans)

@@ -10,6 +10,9 @@ from samtok_ros.errors import ImageError, SpanError
 FinishReason = str
 """Why generation ended: 'stop' (the model was done), 'length' (a limit) or 'cancelled'."""
 
+NO_CODE = -1
+"""Among codes: the word of this level is missing, and of all behind it. Regions never hold it."""
+
 
 @dataclass(frozen=True)
 class ImageSize:

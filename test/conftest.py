@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tiny random model directory, built once per run, and a synthetic image."""
 
+import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,15 @@ _TEXTS = (
     '\n{"mask_2d": "<|mt_start|><|mt_0002|><|mt_0301|><|mt_end|>", "label": "the ball"}]\n```',
     'No target.',
 )
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Show what tests have measured: whatever they gave to `record_property('figures', ...)`."""
+    figures = {value for reports in terminalreporter.stats.values() for report in reports
+               for name, value in getattr(report, 'user_properties', ()) if name == 'figures'}
+    if figures:
+        terminalreporter.section('figures')
+        terminalreporter.write_line('\n'.join(sorted(figures)))
 
 
 @pytest.fixture(scope='session')
@@ -112,3 +123,31 @@ def image_rgb() -> np.ndarray:
     image[...] = np.linspace(60, 200, 320, dtype=np.uint8)[None, :, None]
     image[80:140, 100:180] = (200, 30, 30)
     return image
+
+
+@pytest.fixture(scope='session')
+def exported_tabletop(tmp_path_factory) -> Path:
+    """Directory `tabletop`: the embedded model with its ONNX files. Do not write into it.
+
+    The export takes many seconds, so all test processes share one; it goes through the command.
+    """
+    from filelock import FileLock
+
+    from samtok_ros.cli.main import main
+    from samtok_ros.model_directory import EMBEDDED_MODEL, MODELS_DIR
+
+    shared = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        shared = shared.parent
+    directory = shared / 'exported' / EMBEDDED_MODEL
+    with FileLock(shared / 'exported.lock'):
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            for path in (MODELS_DIR / EMBEDDED_MODEL).iterdir():
+                if path.is_file():
+                    (directory / path.name).symlink_to(path)
+            # pytest listens to everything, and torch tells a lot about tracing.
+            logging.disable(logging.DEBUG)
+            assert main(['export', str(directory)]) == 0
+            logging.disable(logging.NOTSET)
+    return directory

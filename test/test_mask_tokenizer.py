@@ -7,15 +7,12 @@ import torch
 from small_networks import SMALL
 
 from samtok_ros.errors import CheckpointError, ConfigError, DeviceError, ImageError, SpanError
-from samtok_ros.tokenizer.checkpoint import (
-    PUBLISHED_FILE,
-    SAFETENSORS_FILE,
-    load_network,
-    save_network,
-)
-from samtok_ros.tokenizer.config import CONFIG_FILE, MaskTokenizerConfig
+from samtok_ros.regions import NO_CODE
+from samtok_ros.tokenizer.checkpoint import save_network
+from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.tokenizer.network import MaskTokenizerNetwork
+from samtok_ros.tokenizer.records import DecodeOptions
 
 
 @pytest.fixture(scope='module')
@@ -89,6 +86,65 @@ def test_decode_when_first_code_only_differs_from_second_code_zero(tokenizer, im
     assert not np.allclose(coarse.low_res_logits, zero.low_res_logits)
 
 
+def test_decode_when_second_code_is_missing_leaves_it_out_or_takes_entry_zero(
+    tokenizer, image_rgb
+):
+    features = tokenizer.embed_image(image_rgb)
+    codes = np.array([[5, NO_CODE], [17, 3]])
+    meant = tokenizer.decode(features, codes)
+    published = tokenizer.decode(features, codes, DecodeOptions(missing_as_zero=True))
+    alone = tokenizer.decode(features, np.array([[5], [17]])).low_res_logits
+    zero = tokenizer.decode(features, np.array([[5, 0], [17, 3]])).low_res_logits
+    np.testing.assert_allclose(meant.low_res_logits[0], alone[0], atol=1e-4)
+    np.testing.assert_array_equal(published.low_res_logits, zero)
+    np.testing.assert_array_equal(meant.low_res_logits[1], published.low_res_logits[1])
+    assert codes[0, 1] == NO_CODE, 'the argument stays as it is'
+
+
+def test_decode_when_threshold_is_given_takes_it_instead_of_the_models(tokenizer, image_rgb):
+    features = tokenizer.embed_image(image_rgb)
+    codes = np.array([[5, 7]])
+    model = tokenizer.decode(features, codes).masks
+    np.testing.assert_array_equal(
+        tokenizer.decode(features, codes, DecodeOptions(logit_threshold=0.5)).masks, model)
+    zero = tokenizer.decode(features, codes, DecodeOptions(logit_threshold=0.0)).masks
+    assert (zero & ~model).any()
+    assert not (model & ~zero).any()
+
+
+def test_candidates_when_asked_for_hold_the_mask_that_decode_keeps(tokenizer, image_rgb):
+    features = tokenizer.embed_image(image_rgb)
+    codes = np.array([[5, 7]])
+    candidates = tokenizer.candidates(features, codes)
+    assert candidates.low_res_logits.shape == (1, 3, 16, 16)
+    best = candidates.low_res_logits[0, int(candidates.scores.argmax())]
+    np.testing.assert_array_equal(tokenizer.decode(features, codes).low_res_logits[0, 0], best)
+
+
+def test_bfloat16_when_masks_are_encoded_keeps_prompts_and_quantizer_in_float32(
+    network, tokenizer, image_rgb, masks, monkeypatch
+):
+    seen = {}
+
+    def watch(name, module, method):
+        inner = getattr(module, method)
+
+        def watched(*arguments):
+            seen[name] = torch.is_autocast_enabled('cpu')
+            return inner(*arguments)
+
+        monkeypatch.setattr(module, method, watched)
+
+    watch('prompts', network.sam, 'embed_mask_prompts')
+    watch('mask encoder', network.sam, 'read_masks')
+    watch('quantizer', network.quantizer, 'embeddings_to_codes')
+    half = MaskTokenizer(network, 'small@test', dtype='bfloat16')
+    codes = half.encode(half.embed_image(image_rgb), masks)
+    assert seen == {'prompts': False, 'mask encoder': True, 'quantizer': False}
+    expected = tokenizer.encode(tokenizer.embed_image(image_rgb), masks)
+    assert (codes == expected).all(axis=1).mean() > 0.5
+
+
 def test_encode_when_no_masks_and_decode_when_no_codes_give_nothing(tokenizer, image_rgb):
     features = tokenizer.embed_image(image_rgb)
     assert tokenizer.encode(features, np.zeros((0, 48, 80), np.bool_)).shape == (0, 2)
@@ -127,6 +183,7 @@ def test_encode_when_masks_do_not_fit_says_what_came(tokenizer, image_rgb, masks
 
 @pytest.mark.parametrize(('codes', 'text'), [
     ([[0, 256]], '0..255'), ([[-1, 0]], '-1..0'), ([[1, 2, 3]], '(1, 3)'), ([5], '(1,)'),
+    ([[1, -2]], '-2..1'),
 ])
 def test_decode_when_codes_are_wrong_says_what_came(tokenizer, image_rgb, codes, text):
     with pytest.raises(SpanError) as caught:
@@ -153,49 +210,6 @@ def test_network_when_saved_and_loaded_gives_equal_codes(tmp_path, network, imag
                                   expected.encode(expected.embed_image(image_rgb), masks))
 
 
-def test_load_when_file_is_published_style_strips_prefix_and_video_parts(tmp_path, network):
-    weights = {f'hf_model.{name}': value for name, value in network.state_dict().items()}
-    weights['hf_model.model.sam2_model.maskmem_tpos_enc'] = torch.zeros(7, 1, 1, 64)
-    torch.save({'state_dict': weights}, tmp_path / PUBLISHED_FILE)
-    (tmp_path / CONFIG_FILE).write_text(SMALL.to_json())
-    loaded = load_network(tmp_path)
-    for name, value in network.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value)
-
-
-def test_load_when_entries_differ_names_each(tmp_path, network):
-    save_network(network, tmp_path)
-    weights = dict(network.state_dict())
-    del weights['quantizer.codebooks.0.weight']
-    weights['extra.weight'] = torch.zeros(2)
-    weights['quantizer.codebooks.1.weight'] = torch.zeros(5, 32)
-    (tmp_path / SAFETENSORS_FILE).unlink()
-    torch.save(weights, tmp_path / PUBLISHED_FILE)
-    with pytest.raises(CheckpointError) as caught:
-        load_network(tmp_path)
-    for part in ('1 missing (quantizer.codebooks.0.weight)', '1 extra (extra.weight)',
-                 'quantizer.codebooks.1.weight (5, 32) instead of (257, 32)'):
-        assert part in str(caught.value)
-
-
-@pytest.mark.parametrize('name', [SAFETENSORS_FILE, PUBLISHED_FILE])
-def test_load_when_file_is_cut_off_says_so(tmp_path, name):
-    (tmp_path / name).write_bytes(b'cut off')
-    with pytest.raises(CheckpointError, match='cannot be read'):
-        load_network(tmp_path)
-
-
-def test_load_when_directory_is_empty_names_the_files(tmp_path):
-    with pytest.raises(CheckpointError, match=SAFETENSORS_FILE):
-        load_network(tmp_path)
-
-
-def test_load_when_pickle_holds_code_refuses_it(tmp_path):
-    torch.save({'weights': torch.nn.Linear(2, 2)}, tmp_path / PUBLISHED_FILE)
-    with pytest.raises(CheckpointError, match='cannot be read'):
-        load_network(tmp_path)
-
-
 def test_config_when_written_and_read_is_equal():
     assert MaskTokenizerConfig.from_json(SMALL.to_json()) == SMALL
     with pytest.raises(CheckpointError, match='typo'):
@@ -210,6 +224,8 @@ def test_config_when_global_block_opens_a_stage_is_refused():
 def test_tokenizer_when_dtype_or_device_is_wrong_says_so(network):
     with pytest.raises(ConfigError, match='float32'):
         MaskTokenizer(network, 'x', dtype='int8')
+    with pytest.raises(ConfigError, match='float16 needs a GPU'):
+        MaskTokenizer(network, 'x', dtype='float16')
     with pytest.raises(DeviceError, match='abacus'):
         MaskTokenizer(network, 'x', device='abacus')
     if not torch.cuda.is_available():

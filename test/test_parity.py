@@ -9,9 +9,9 @@ import pytest
 
 from samtok_ros.cli.main import main
 from samtok_ros.errors import CheckpointError
-from samtok_ros.evaluation.parity import (
+from samtok_ros.evaluation.parity import load_and_run
+from samtok_ros.evaluation.synthetic_network import (
     build_from_inventory,
-    load_and_run,
     synthetic_image,
     synthetic_weight,
 )
@@ -21,18 +21,19 @@ DATA = Path(__file__).parent / 'data' / 'parity'
 # smallest mistake costs (the file of vectors comes with these figures): 0.02 in an embedding.
 TOLERANCE = {'max_abs_features': 2e-4, 'max_abs_embedding': 2e-4, 'max_abs_logits': 1e-3,
              'max_abs_score': 5e-5}
+SHOWN = ('max_abs_embedding', 'max_abs_logits', 'codes_equal', 'index_equal',
+         'max_mask_pixels_off', 'masks_within_rounding', 'masks')
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize('trunk', ['hiera_tiny', 'hiera_large'])
-def test_parity_when_run_on_recorded_outputs_agrees(trunk, capsys):
+def test_parity_when_run_on_recorded_outputs_agrees(trunk, capsys, record_property):
     status = main(['parity', str(DATA / f'{trunk}.npz'), '--inventory',
                    str(DATA / f'{trunk}_keys.json')])
-    printed = capsys.readouterr().out
-    with capsys.disabled():
-        print(f'\nparity with the published mask tokenizer, {trunk}: '  # noqa: T201
-              f'{" ".join(printed.split())}')
-    report = json.loads(printed)
+    report = json.loads(capsys.readouterr().out)
+    record_property('figures', f'parity with the published mask tokenizer, {trunk}: ' + ', '.join(
+        f'{name} {report[name]:.2g}' if isinstance(report[name], float) else
+        f'{name} {report[name]}' for name in SHOWN))
     assert status == 0
     for name, most in TOLERANCE.items():
         assert report[name] <= most, name

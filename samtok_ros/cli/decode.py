@@ -7,7 +7,7 @@ from pathlib import Path
 from samtok_ros.cli.files import load_image, save_mask
 from samtok_ros.cli.models import load_mask_tokenizer
 from samtok_ros.cli.options import add_image, add_model_options
-from samtok_ros.cli.spans import read_words
+from samtok_ros.cli.spans import read_words, read_words_by_order
 
 
 def add_parser(commands) -> None:
@@ -21,6 +21,14 @@ def add_parser(commands) -> None:
                         help='mask words, in quotes; text around them, such as a whole answer, is '
                         'passed over')
     add_model_options(parser)
+    parser.add_argument('--compatible', action='store_true',
+                        help='read and draw damaged words as the published demo does: by order, '
+                        'and a missing second word as entry 0; else they are an error')
+    parser.add_argument('--by-order', action='store_true',
+                        help='the same, but a missing second word leaves the first one alone')
+    parser.add_argument('--logit-threshold', type=float, metavar='T',
+                        help="a pixel is inside above this logit (default: the model's own, 0.5 in "
+                        'published models)')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
                         help='folder for mask-01.png, mask-02.png, ...; made if it is not there')
     parser.set_defaults(run=run)
@@ -34,14 +42,17 @@ def run(arguments: argparse.Namespace) -> None:
     """
     import numpy as np
 
+    from samtok_ros.tokenizer.records import DecodeOptions
     from samtok_ros.words.vocabulary import MaskVocabulary
 
     image_rgb = load_image(arguments.image)
     mask_tokenizer = load_mask_tokenizer(arguments)
     sizes = mask_tokenizer.config
     vocabulary = MaskVocabulary(sizes.codebook_size, sizes.codebook_depth)
-    codes = [one for text in arguments.words for one in read_words(text, vocabulary)]
-    decoded = mask_tokenizer.decode(mask_tokenizer.embed_image(image_rgb), np.array(codes))
+    read = read_words_by_order if arguments.compatible or arguments.by_order else read_words
+    codes = [one for text in arguments.words for one in read(text, vocabulary)]
+    options = DecodeOptions(arguments.compatible, arguments.logit_threshold)
+    decoded = mask_tokenizer.decode(mask_tokenizer.embed_image(image_rgb), np.array(codes), options)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for number, (mask, score) in enumerate(zip(decoded.masks, decoded.scores, strict=True), 1):
         path = arguments.out / f'mask-{number:02d}.png'

@@ -20,14 +20,26 @@ def add_parser(commands) -> None:
         'masks through words and back, grounding by free generation, no-target goals, questions '
         'about regions. Needs MuJoCo and OpenGL to render.')
     add_model_options(tabletop)
-    tabletop.add_argument('--out', type=Path, metavar='FILE', help='write all figures as JSON')
-    tabletop.add_argument('--scenes', type=positive, default=500,
-                          help='number of scenes (default: %(default)s)')
-    tabletop.add_argument('--seed', type=not_negative,
-                          help='base seed of the scenes; another one draws other scenes')
-    tabletop.add_argument('--cache', type=Path, metavar='DIR',
-                          help='keep rendered scenes there (1.2 MB each) and read them from there')
+    _add_scenes(tabletop, 500)
     tabletop.set_defaults(run=run_tabletop)
+    precision = benchmarks.add_parser(
+        'precision', help='how far number formats of the mask tokenizer agree',
+        description='Send the masks of rendered tables through the mask tokenizer in float32 on '
+        'the CPU and in another number format or on another device, and print how far codes and '
+        'masks agree, as JSON.')
+    add_model_options(precision)
+    _add_scenes(precision, 100)
+    precision.set_defaults(run=run_precision, dtype='bfloat16')
+
+
+def _add_scenes(parser: argparse.ArgumentParser, count: int) -> None:
+    parser.add_argument('--out', type=Path, metavar='FILE', help='write all figures as JSON')
+    parser.add_argument('--scenes', type=positive, default=count,
+                        help='number of scenes (default: %(default)s)')
+    parser.add_argument('--seed', type=not_negative,
+                        help='base seed of the scenes; another one draws other scenes')
+    parser.add_argument('--cache', type=Path, metavar='DIR',
+                        help='keep rendered scenes there (1.2 MB each) and read them from there')
 
 
 def run_tabletop(arguments: argparse.Namespace) -> None:
@@ -61,3 +73,31 @@ def run_tabletop(arguments: argparse.Namespace) -> None:
         arguments.out.write_text(text, encoding='utf-8')
     print(table(samples))
     print(f'{facts.scenes} scenes, seed {seed}, {facts.seconds:.0f} s, {facts.tokenizer_id}')
+
+
+def run_precision(arguments: argparse.Namespace) -> None:
+    """Compare two number formats, print the figures, write them.
+
+    Raises:
+        SamtokError: the model or the renderer is missing or damaged, the device cannot run the
+            format, or the file cannot be written.
+    """
+    from tqdm import tqdm
+
+    from samtok_ros.cli.models import load_mask_tokenizer
+    from samtok_ros.evaluation.heldout_scenes import BASE_SEED, heldout_scenes
+    from samtok_ros.evaluation.precision import compare_precisions
+    from samtok_ros.model_directory import resolve_model
+    from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
+
+    if arguments.out is not None:
+        check_folder_of(arguments.out)
+    other = load_mask_tokenizer(arguments)
+    reference = MaskTokenizer.load(resolve_model(arguments.model))
+    seed = BASE_SEED if arguments.seed is None else arguments.seed
+    scenes = tqdm(heldout_scenes(arguments.scenes, seed, arguments.cache), unit='scene',
+                  total=arguments.scenes)
+    text = compare_precisions(reference, other, scenes).to_json()
+    if arguments.out is not None:
+        arguments.out.write_text(text + '\n', encoding='utf-8')
+    print(text)

@@ -3,7 +3,7 @@
 
 from typing import TYPE_CHECKING
 
-from samtok_ros.errors import SpanError
+from samtok_ros.errors import ConfigError, SpanError
 
 if TYPE_CHECKING:
     from samtok_ros.words.vocabulary import MaskVocabulary
@@ -30,7 +30,31 @@ def read_words(text: str, vocabulary: 'MaskVocabulary') -> list[tuple[int, ...]]
         raise SpanError(f'malformed span at character {span.position}: {span.reason}',
                         got=repr(span.text), fix='copy the words again, whole')
     if not parsed.spans:
-        example = vocabulary.codes_to_words((0,) * vocabulary.codebook_depth)
-        raise SpanError('there are no mask words', expected=f"words in quotes, such as '{example}'",
-                        got=repr(text[:80]))
+        raise _no_words(text, vocabulary)
     return [span.codes for span in parsed.spans]
+
+
+def read_words_by_order(text: str, vocabulary: 'MaskVocabulary') -> list[tuple[int, ...]]:
+    """Return the pairs of codes that the published demo reads, damaged spans included.
+
+    The second code of a pair is NO_CODE where its word is missing.
+
+    Raises:
+        ConfigError: the vocabulary is not of pairs.
+        SpanError: there are no words.
+    """
+    from samtok_ros.words.compatibility import pair_by_order
+
+    if vocabulary.codebook_depth != 2:
+        raise ConfigError('only words of two levels can be paired by order',
+                          got=f'{vocabulary.codebook_depth} levels')
+    pairs = pair_by_order(text, vocabulary.codebook_size)
+    if not pairs:
+        raise _no_words(text, vocabulary)
+    return pairs
+
+
+def _no_words(text: str, vocabulary: 'MaskVocabulary') -> SpanError:
+    example = vocabulary.codes_to_words((0,) * vocabulary.codebook_depth)
+    return SpanError('there are no mask words', expected=f"words in quotes, such as '{example}'",
+                     got=repr(text[:80]))

@@ -26,8 +26,9 @@ from samtok_ros.evaluation.synthetic_network import (
 from samtok_ros.image.transforms import resize_to_square
 from samtok_ros.masks.scores import iou
 from samtok_ros.regions import NO_CODE, ImageSize
-from samtok_ros.tokenizer.mask_tokenizer import DecodeOptions, ImageFeatures, MaskTokenizer
+from samtok_ros.tokenizer.mask_tokenizer import ImageFeatures, MaskTokenizer
 from samtok_ros.tokenizer.network import MaskCandidates
+from samtok_ros.tokenizer.records import DecodeOptions
 from samtok_ros.tokenizer.resampling import logits_to_masks
 
 

@@ -37,6 +37,8 @@ class MaskTokenizerConfig:
         codebook_size: K, entries per codebook without the padding row.
         codebook_depth: D, residual levels.
         logit_threshold: a pixel belongs to the mask when its logit is above this.
+        reads_prompts: whether the decoder was trained to draw what boxes and points show, as
+            SAM 2's was.
     """
 
     image_size: int = 1024
@@ -55,6 +57,7 @@ class MaskTokenizerConfig:
     codebook_size: int = 256
     codebook_depth: int = 2
     logit_threshold: float = 0.5
+    reads_prompts: bool = True
 
     def __post_init__(self) -> None:
         """Refuse sizes that cannot be built.

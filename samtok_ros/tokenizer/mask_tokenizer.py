@@ -5,19 +5,27 @@ An image is embedded once; any number of masks is then encoded or decoded from i
 batch. Shapes: N regions, D codebook depth, H W source pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from samtok_ros.errors import ConfigError, DeviceError, ImageError
+from samtok_ros.errors import ConfigError, DeviceError
 from samtok_ros.image.encodings import check_rgb
 from samtok_ros.image.transforms import boxes_to_unit, masks_to_boxes, resize_to_square
 from samtok_ros.regions import ImageSize
 from samtok_ros.tokenizer.checkpoint import load_network, tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
-from samtok_ros.tokenizer.network import FeatureMaps, MaskTokenizerNetwork
+from samtok_ros.tokenizer.network import FeatureMaps, MaskCandidates, MaskTokenizerNetwork
+from samtok_ros.tokenizer.prompts import (
+    PROMPT_LOGIT_THRESHOLD,
+    Prompt,
+    PromptGroup,
+    group_prompts,
+)
+from samtok_ros.tokenizer.records import DecodedMasks, DecodeOptions, check_masks
 from samtok_ros.tokenizer.resampling import logits_to_masks, masks_to_prompts
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
@@ -41,21 +49,6 @@ class ImageFeatures:
         return sum(map_.nbytes for map_ in self.maps.maps())
 
 
-@dataclass(frozen=True)
-class DecodedMasks:
-    """Masks drawn from codes.
-
-    Attributes:
-        masks: (N, H, W) bool at source resolution.
-        low_res_logits: (N, 1, 4h, 4w) float32, before sigmoid.
-        scores: (N,) float32, IoU that the decoder predicts for its masks, 0..1.
-    """
-
-    masks: np.ndarray
-    low_res_logits: np.ndarray
-    scores: np.ndarray
-
-
 class MaskTokenizer:
     """Masks <-> codes for one model on one device."""
 
@@ -72,11 +65,14 @@ class MaskTokenizer:
             dtype: 'float32', 'bfloat16' or 'float16' (CUDA only), of the heavy parts; the
                 quantizer, the logits and the scores stay float32.
         Raises:
-            ConfigError: unknown dtype.
+            ConfigError: unknown dtype, or float16 without a GPU.
             DeviceError: the device is not there.
         """
         if dtype not in DTYPES:
             raise ConfigError('unknown dtype', expected=' or '.join(DTYPES), got=dtype)
+        if dtype == 'float16' and not device.startswith('cuda'):
+            raise ConfigError('float16 needs a GPU', expected='float32 or bfloat16',
+                              got=f'float16 on {device}')
         self.tokenizer_id = tokenizer_id
         self.dtype = DTYPES[dtype]
         try:
@@ -87,15 +83,25 @@ class MaskTokenizer:
                               fix='set the device to cpu') from error
 
     @classmethod
-    def load(cls, model_dir: Path, device: str = 'cpu', dtype: str = 'float32') -> 'MaskTokenizer':
+    def load(
+        cls, model_dir: Path, device: str = 'cpu', dtype: str = 'float32',
+        video_memory: bool = False,
+    ) -> 'MaskTokenizer':
         """Load the mask tokenizer of a model directory.
 
+        On the CPU the weights stay mapped from their file: see `checkpoint.read_weights`.
+
+        Args:
+            model_dir: in the published layout or in ours.
+            device: a torch device.
+            dtype: see above.
+            video_memory: load SAM2's video memory too, for code of your own; nothing here uses it.
         Raises:
             CheckpointError: files are missing, damaged or do not fit.
             DeviceError: the device is not there.
         """
         model_dir = Path(model_dir)
-        return cls(load_network(model_dir), tokenizer_id(model_dir), device, dtype)
+        return cls(load_network(model_dir, video_memory), tokenizer_id(model_dir), device, dtype)
 
     @property
     def config(self) -> MaskTokenizerConfig:
@@ -116,6 +122,25 @@ class MaskTokenizer:
         with self._inference():
             return ImageFeatures(size, self.network.sam.embed_image(pixels))
 
+    def embed_masks(self, features: ImageFeatures, masks: np.ndarray) -> torch.Tensor:
+        """Return the (N, C) mask embeddings that `encode` quantises, on the device.
+
+        Args:
+            features: of the image the masks belong to.
+            masks: (N, H, W) bool at source resolution, at least one.
+        Raises:
+            ImageError: a mask is empty or has another size than the image.
+        """
+        check_masks(masks, features.size)
+        sam = self.network.sam
+        box_unit = torch.as_tensor(boxes_to_unit(masks_to_boxes(masks), features.size))
+        with torch.inference_mode():
+            prompts = masks_to_prompts(torch.as_tensor(masks, device=self.device),
+                                       self.config.low_res_size)
+            sparse, dense = sam.embed_mask_prompts(prompts, box_unit.to(self.device))
+            with self._inference():
+                return sam.read_masks(self._maps(features, len(masks)), sparse, dense)
+
     def encode(self, features: ImageFeatures, masks: np.ndarray) -> np.ndarray:
         """Turn masks into codes.
 
@@ -127,43 +152,87 @@ class MaskTokenizer:
         Raises:
             ImageError: a mask is empty or has another size than the image.
         """
-        wanted = (features.size.height, features.size.width)
-        if masks.ndim != 3 or masks.shape[1:] != wanted or masks.dtype != np.bool_:
-            raise ImageError('masks do not fit the image',
-                             expected=f'(N, {wanted[0]}, {wanted[1]}) bool',
-                             got=f'{masks.shape} {masks.dtype}')
+        check_masks(masks, features.size)
         if not len(masks):
             return np.empty((0, self.config.codebook_depth), np.int64)
-        box_unit = boxes_to_unit(masks_to_boxes(masks), features.size)
-        with self._inference():
-            prompts = masks_to_prompts(torch.as_tensor(masks, device=self.device),
-                                       self.config.low_res_size)
-            embeddings = self.network.sam.embed_masks(
-                self._maps(features, len(masks)), prompts,
-                torch.as_tensor(box_unit, device=self.device))
+        embeddings = self.embed_masks(features, masks)
+        with torch.inference_mode():
             return self.network.quantizer.embeddings_to_codes(embeddings).cpu().numpy()
 
-    def decode(self, features: ImageFeatures, codes: np.ndarray) -> DecodedMasks:
+    def candidates(
+        self, features: ImageFeatures, codes: np.ndarray, options: DecodeOptions | None = None,
+    ) -> MaskCandidates:
+        """Return all three masks that the decoder offers for codes, on the device.
+
+        Arguments and errors are those of `decode`, which keeps the best one.
+        """
+        missing_as_zero = (options or DecodeOptions()).missing_as_zero
+        with self._inference():
+            embeddings = self.network.quantizer.codes_to_embeddings(
+                torch.as_tensor(codes, dtype=torch.int64, device=self.device), missing_as_zero)
+            return self.network.sam.decode_embeddings(self._maps(features, len(embeddings)),
+                                                      embeddings)
+
+    def decode(
+        self, features: ImageFeatures, codes: np.ndarray, options: DecodeOptions | None = None,
+    ) -> DecodedMasks:
         """Turn codes into masks, all in one batch.
 
         Args:
             features: of the image the codes belong to.
-            codes: (N, d) int64, d of 1..D; fewer levels give a coarser mask.
+            codes: (N, d) int64, d of 1..D; fewer levels give a coarser mask, and so does NO_CODE.
+            options: compatible behaviours; none when left out.
         Raises:
             SpanError: wrong shape, or a code out of range.
         """
-        codes = np.asarray(codes, np.int64)
+        threshold = (options or DecodeOptions()).logit_threshold
+        if threshold is None:
+            threshold = self.config.logit_threshold
         if not len(codes):
             side = self.config.low_res_size
             return DecodedMasks(np.zeros((0, features.size.height, features.size.width), np.bool_),
                                 np.zeros((0, 1, side, side), np.float32), np.zeros(0, np.float32))
+        logits, scores = self.candidates(features, codes, options).best()
+        return self._masks_of(logits, scores, features.size, threshold)
+
+    def draw_prompts(self, features: ImageFeatures, prompts: Sequence[Prompt]) -> DecodedMasks:
+        """Draw what boxes and points show, by SAM2's own way from prompts to masks.
+
+        As SAM2's image predictor does it: the best of three masks for a point, which may mean a
+        part or the whole; one mask for a box; logits above 0.
+
+        Args:
+            features: of the image the prompts belong to.
+            prompts: N boxes and points, each for one mask.
+        Raises:
+            ImageError: a prompt does not lie in the image.
+        """
+        groups = group_prompts(prompts, features.size, self.config.image_size)
+        side = self.config.low_res_size
+        logits = torch.zeros((len(prompts), 1, side, side), device=self.device)
+        scores = torch.zeros(len(prompts), device=self.device)
+        for group in groups:
+            logits[group.rows], scores[group.rows] = self._draw_group(features, group)
+        return self._masks_of(logits, scores, features.size, PROMPT_LOGIT_THRESHOLD)
+
+    def _draw_group(
+        self, features: ImageFeatures, group: PromptGroup,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (n, 1, 4h, 4w) logits and (n,) scores of prompts of one kind."""
+        count = len(group.rows)
+        with torch.inference_mode():  # always float32: coordinates need every bit
+            tokens = self.network.sam.embed_points(
+                torch.as_tensor(group.points, device=self.device),
+                torch.tensor([group.labels] * count, device=self.device))
         with self._inference():
-            embeddings = self.network.quantizer.codes_to_embeddings(
-                torch.as_tensor(codes, device=self.device))
-            candidates = self.network.sam.decode_embeddings(self._maps(features, len(codes)),
-                                                            embeddings)
-            logits, scores = candidates.best()
-            masks = logits_to_masks(logits, features.size, self.config.logit_threshold)
+            return self.network.sam.decode_tokens(self._maps(features, count), tokens,
+                                                  group.one_mask).best()
+
+    def _masks_of(
+        self, logits: torch.Tensor, scores: torch.Tensor, size: ImageSize, threshold: float,
+    ) -> DecodedMasks:
+        with torch.inference_mode():
+            masks = logits_to_masks(logits, size, threshold)
         return DecodedMasks(masks.cpu().numpy(), logits.cpu().numpy(), scores.cpu().numpy())
 
     def _maps(self, features: ImageFeatures, count: int) -> FeatureMaps:

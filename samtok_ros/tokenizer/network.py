@@ -58,11 +58,11 @@ class FeatureMaps:
 
 @dataclass(frozen=True)
 class MaskCandidates:
-    """The three masks that the decoder offers for each region.
+    """The masks that the decoder offers for each region: M = 3, or 1 where one was asked for.
 
     Attributes:
-        low_res_logits: (N, 3, 4h, 4w) before sigmoid.
-        scores: (N, 3) predicted IoU, 0..1.
+        low_res_logits: (N, M, 4h, 4w) before sigmoid.
+        scores: (N, M) predicted IoU, 0..1.
     """
 
     low_res_logits: torch.Tensor
@@ -116,14 +116,28 @@ class Sam2WithMaskEncoder(nn.Module):
             features: maps of N regions.
             mask_prompt: (N, 1, 4h, 4w) float 0..1 with soft edges.
             box_unit: (N, 4) xyxy of the outermost set pixels, divided by image width and height.
-        Source: samtok-spec 1.5; the corners enter as points, so that the prompt encoder appends
-            its padding point.
+        Source: samtok-spec 1.5.
+        """
+        sparse, dense = self.embed_mask_prompts(mask_prompt, box_unit)
+        return self.read_masks(features, sparse, dense)
+
+    def embed_mask_prompts(
+        self, mask_prompt: torch.Tensor, box_unit: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the (N, 3, C) sparse and (N, C, h, w) dense prompt of masks: the first step.
+
+        A step of its own because it is always done in float32: coordinates need every bit.
         """
         count = len(box_unit)
+        # As points and not as a box, so that the prompt encoder appends its padding point.
         corners = box_unit.view(count, 2, 2) * self.image_size
         labels = torch.tensor([[2, 3]], device=box_unit.device).expand(count, -1)
-        sparse, dense = self.sam_prompt_encoder(points=(corners, labels), boxes=None,
-                                                masks=mask_prompt)
+        return self.sam_prompt_encoder(points=(corners, labels), boxes=None, masks=mask_prompt)
+
+    def read_masks(
+        self, features: FeatureMaps, sparse: torch.Tensor, dense: torch.Tensor,
+    ) -> torch.Tensor:
+        """Return (N, C) mask embeddings of prompts seen against the image: the second step."""
         return self.sam_mask_encoder(features.embedding, self.sam_prompt_encoder.get_dense_pe(),
                                      sparse, dense)
 
@@ -139,13 +153,36 @@ class Sam2WithMaskEncoder(nn.Module):
         """
         count = len(embeddings)
         padding = self.sam_prompt_encoder.not_a_point_embed.weight.expand(count, 2, -1)
+        tokens = torch.cat([padding, embeddings.unsqueeze(1)], dim=1)
+        return self.decode_tokens(features, tokens)
+
+    def embed_points(self, points: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the (N, P + 1, C) sparse prompt of points, with SAM2's padding point at the end.
+
+        Args:
+            points: (N, P, 2) xy in pixels of the model input, without the half pixel.
+            labels: (N, P) 1 for a point on the thing, 2 and 3 for the corners of a box.
+        """
+        return self.sam_prompt_encoder(points=(points, labels), boxes=None, masks=None)[0]
+
+    def decode_tokens(
+        self, features: FeatureMaps, tokens: torch.Tensor, one_mask: bool = False,
+    ) -> MaskCandidates:
+        """Run the mask decoder without a mask prompt.
+
+        Args:
+            features: maps of N regions.
+            tokens: (N, T, C) sparse prompt.
+            one_mask: SAM2's output for prompts that leave no choice, one candidate instead of
+                three; where it is not stable, the best of the three.
+        """
         no_mask = self.sam_prompt_encoder.no_mask_embed.weight.view(1, -1, 1, 1)
         logits, scores, _, _ = self.sam_mask_decoder(
             image_embeddings=features.embedding,
             image_pe=self.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=torch.cat([padding, embeddings.unsqueeze(1)], dim=1),
+            sparse_prompt_embeddings=tokens,
             dense_prompt_embeddings=no_mask.expand_as(features.embedding),
-            multimask_output=True,
+            multimask_output=not one_mask,
             repeat_image=False,
             high_res_features=[features.high_res_0, features.high_res_1],
         )

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from samtok_ros.errors import SpanError
+from samtok_ros.regions import NO_CODE
 
 
 class Codebook(nn.Embedding):
@@ -73,23 +74,37 @@ class ResidualQuantizer(nn.Module):
             codes.append(code)
         return torch.stack(codes, dim=1)
 
-    def codes_to_embeddings(self, codes: torch.Tensor) -> torch.Tensor:
+    def codes_to_embeddings(
+        self, codes: torch.Tensor, missing_as_zero: bool = False,
+    ) -> torch.Tensor:
         """Look codes up and sum the rows.
 
         Args:
-            codes: (N, d) int64 with 1 <= d <= D; fewer levels give a coarser embedding.
+            codes: (N, d) int64 with 1 <= d <= D; fewer levels give a coarser embedding. NO_CODE
+                marks a level that is missing in some of them.
+            missing_as_zero: use entry 0 where NO_CODE stands, instead of leaving the level out.
         Returns:
             (N, C) quantised mask embeddings.
         Raises:
-            SpanError: a code is outside [0, K) or there are more levels than codebooks.
+            SpanError: a code is outside [0, K), the first one is missing, one behind a missing one
+                is not, or there are more levels than codebooks.
+        Source: samtok-spec 1.6: the published code means to leave a missing level out, but uses
+            entry 0.
         """
         depth = len(self.codebooks)
         if codes.ndim != 2 or not 1 <= codes.shape[1] <= depth:
             raise SpanError('codes have the wrong shape', expected=f'(N, 1..{depth})',
                             got=tuple(codes.shape))
-        if codes.numel() and (codes.min() < 0 or codes.max() >= self.size):
+        present = codes != NO_CODE
+        present[:, 0] = True
+        found = codes[present]
+        if found.numel() and (found.min() < 0 or found.max() >= self.size):
             raise SpanError('code out of range', expected=f'0..{self.size - 1}',
-                            got=f'{int(codes.min())}..{int(codes.max())}')
-        rows = [book.weight[codes[:, level]]
+                            got=f'{int(found.min())}..{int(found.max())}')
+        if (present[:, 1:] & ~present[:, :-1]).any():
+            raise SpanError('codes have a gap', expected='no code behind a missing one',
+                            got=codes.tolist())
+        rows = [book.weight[codes[:, level].clamp(min=0)]
                 for level, book in enumerate(list(self.codebooks)[:codes.shape[1]])]
-        return torch.stack(rows).sum(dim=0)
+        used = torch.ones_like(present) if missing_as_zero else present
+        return (torch.stack(rows, dim=1) * used.unsqueeze(-1)).sum(dim=1)

@@ -75,4 +75,8 @@ def build_mask_decoder(config: MaskTokenizerConfig) -> MaskDecoder:
         pred_obj_scores=True,
         pred_obj_scores_mlp=True,
         use_multimask_token_for_obj_ptr=True,
+        # As the package builds its image predictor; masks drawn from codes never take this way.
+        dynamic_multimask_via_stability=True,
+        dynamic_multimask_stability_delta=0.05,
+        dynamic_multimask_stability_thresh=0.98,
     )

@@ -18,7 +18,7 @@ NO_TARGET = 'No target.'
 PUBLISHED = MaskVocabulary()
 """The vocabulary of the published models and of ours."""
 
-_END_OF_TURN = ('<|im_end|>', '<|endoftext|>')
+_END_OF_TURN = ('<|im_end|>', '<|endoftext|>', '<|eot_id|>', '<|end_of_text|>')
 _RESERVED = re.compile(r'<\|mt_|</?(?:think|answer)>')
 _STRING = r'"((?:[^"\\\n]|\\.)*)'
 _LABEL_BEHIND = re.compile(r'"?\s*(?:,\s*)?"label"\s*:\s*' + _STRING)

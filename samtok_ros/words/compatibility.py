@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Repair and pairing of damaged spans as the official demo does it, to reproduce its results.
 
+`samtok decode --compatible` reads words this way, and draws NO_CODE as entry 0 as the demo does.
 Two damaged spans can cancel out here and shift every pair behind them. Use span_parser for
 everything but comparisons with published numbers.
 """
 
 import re
 
+from samtok_ros.regions import NO_CODE
 from samtok_ros.words.vocabulary import MaskVocabulary
-
-NO_CODE = -1
-"""Second code of a pair whose second word is missing or out of range, as in the demo."""
 
 _CODE_WORD = re.compile(r'<\|mt_([0-9]{4})\|>')
 _STRICT_SPAN = re.compile(r'<\|mt_start\|><\|mt_([0-9]{4})\|><\|mt_([0-9]{4})\|><\|mt_end\|>')

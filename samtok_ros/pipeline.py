@@ -5,28 +5,31 @@
     answer = pipeline.ground(image_rgb, 'the red mug left of the bowl')
     for region in answer.regions:
         print(region.label, region.codes, region.score, region.mask.sum())
+    answer = pipeline.ask(image_rgb, 'What colour is <region:1>?', answer.regions)
 
-Nothing here is ROS; the nodes convert messages and call this.
+What the models have read of an image is kept: the next call with the same pixels pays only for what
+is new. Nothing here is ROS; the nodes convert messages and call this.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from samtok_ros.image.transforms import masks_to_boxes
 from samtok_ros.language.generation import Finished, GenerationLimits, SpanClosed, TextPiece
 from samtok_ros.language.instructions import (
-    Instruction,
     RegionReference,
+    Round,
     goal_instruction,
     question_instruction,
 )
 from samtok_ros.language.spoken_regions import spoken_answer
 from samtok_ros.language.vlm import VisionLanguageModel
+from samtok_ros.masks.boxes import with_mask
 from samtok_ros.model_directory import resolve_model
 from samtok_ros.regions import Answer, Region
-from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
+from samtok_ros.tokenizer.mask_tokenizer import ImageFeatures, MaskTokenizer
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 ShouldStop = Callable[[], bool]
@@ -39,6 +42,7 @@ class Pipeline:
     def __init__(self, language_model: VisionLanguageModel, mask_tokenizer: MaskTokenizer) -> None:
         self.language_model = language_model
         self.mask_tokenizer = mask_tokenizer
+        self._features: tuple[bytes, ImageFeatures] | None = None
 
     @classmethod
     def load(
@@ -67,6 +71,7 @@ class Pipeline:
         goal: str,
         limits: GenerationLimits | None = None,
         should_stop: ShouldStop | None = None,
+        history: Sequence[Round] = (),
     ) -> Answer:
         """Find the regions that a referring expression names.
 
@@ -75,12 +80,13 @@ class Pipeline:
             goal: words for no, one or several things, such as 'the red mug'.
             limits: when to end at the latest.
             should_stop: asked per token; True cancels, and what was found so far is returned.
+            history: earlier rounds about this image, oldest first.
         Raises:
             ImageError: the image cannot be used.
             ConfigError: the goal is empty, no valid text or too long.
             DeviceError: the device is out of memory.
         """
-        return _last(self.stream_ground(image_rgb, goal, limits, should_stop))
+        return _last(self.stream_ground(image_rgb, goal, limits, should_stop, history))
 
     def ask(
         self,
@@ -89,23 +95,25 @@ class Pipeline:
         regions: Sequence[Region | RegionReference] = (),
         limits: GenerationLimits | None = None,
         should_stop: ShouldStop | None = None,
+        history: Sequence[Round] = (),
     ) -> Answer:
         """Ask a question, about regions if there are some.
 
         Args:
             image_rgb: (H, W, 3) uint8.
-            question: `<region1>`, `<region2>`, ... stand for the regions; without these the
+            question: `<region:1>`, `<region:2>`, ... stand for the regions; without these the
                 regions are put in front of the question.
             regions: of this image; only their codes matter.
             limits: when to end at the latest.
             should_stop: asked per token; True cancels, and what was said so far is returned.
+            history: earlier rounds about this image, oldest first.
         Raises:
             ImageError: the image cannot be used.
             ConfigError: the question is empty, no valid text, too long, or names a region too many.
             SpanError: codes of a region are not in the vocabulary.
             DeviceError: the device is out of memory.
         """
-        return _last(self.stream_ask(image_rgb, question, regions, limits, should_stop))
+        return _last(self.stream_ask(image_rgb, question, regions, limits, should_stop, history))
 
     def stream_ground(
         self,
@@ -113,9 +121,13 @@ class Pipeline:
         goal: str,
         limits: GenerationLimits | None = None,
         should_stop: ShouldStop | None = None,
+        history: Sequence[Round] = (),
     ) -> Iterator[PipelineEvent]:
         """Like `ground`, giving text and spans as they come and the Answer last."""
-        return self._stream(image_rgb, goal_instruction(goal), limits, should_stop, goal.strip())
+        events = self.language_model.generate(
+            image_rgb, goal_instruction(goal), limits, should_stop, history=history,
+            image_key=_content_key(image_rgb))
+        return self._with_answer(events, image_rgb, goal.strip())
 
     def stream_ask(
         self,
@@ -124,22 +136,15 @@ class Pipeline:
         regions: Sequence[Region | RegionReference] = (),
         limits: GenerationLimits | None = None,
         should_stop: ShouldStop | None = None,
+        history: Sequence[Round] = (),
     ) -> Iterator[PipelineEvent]:
         """Like `ask`, giving text and spans as they come and the Answer last."""
         references = [RegionReference(tuple(region.codes)) for region in regions]
         instruction = question_instruction(question, references)
-        return self._stream(image_rgb, instruction, limits, should_stop)
-
-    def _stream(
-        self,
-        image_rgb: np.ndarray,
-        instruction: Instruction,
-        limits: GenerationLimits | None,
-        should_stop: ShouldStop | None,
-        default_label: str = '',
-    ) -> Iterator[PipelineEvent]:
-        events = self.language_model.generate(image_rgb, instruction, limits, should_stop)
-        return self._with_answer(events, image_rgb, default_label)
+        events = self.language_model.generate(
+            image_rgb, instruction, limits, should_stop, history=history,
+            image_key=_content_key(image_rgb))
+        return self._with_answer(events, image_rgb, default_label='')
 
     def _with_answer(self, events, image_rgb: np.ndarray, default_label: str):
         spans: list[SpanClosed] = []
@@ -152,8 +157,13 @@ class Pipeline:
                 spans.append(event)
             yield event
 
+    def forget(self) -> None:
+        """Free the memory of what is kept about images."""
+        self.language_model.forget()
+        self._features = None
+
     def draw(self, image_rgb: np.ndarray, regions: Sequence[Region]) -> tuple[Region, ...]:
-        """Decode the masks of regions: the image is embedded once, all codes are one batch.
+        """Decode the masks of regions: an image is embedded once, all codes are one batch.
 
         Args:
             image_rgb: (H, W, 3) uint8, the image the regions belong to.
@@ -166,20 +176,27 @@ class Pipeline:
         """
         if not regions:
             return ()
-        features = self.mask_tokenizer.embed_image(image_rgb)
+        features = self._embedded(image_rgb)
         codes = np.array([region.codes for region in regions], np.int64)
         decoded = self.mask_tokenizer.decode(features, codes)
         return tuple(
-            replace(region, mask=mask, box_xyxy=_box_around(mask), mask_score=float(score))
+            with_mask(region, mask, float(score))
             for region, mask, score in zip(regions, decoded.masks, decoded.scores, strict=True))
 
+    def _embedded(self, image_rgb: np.ndarray) -> ImageFeatures:
+        """Return the features of an image, those of the last one from memory."""
+        key = _content_key(image_rgb)
+        if self._features is None or self._features[0] != key:
+            self._features = None  # before the new ones take memory
+            self._features = key, self.mask_tokenizer.embed_image(image_rgb)
+        return self._features[1]
 
-def _box_around(mask: np.ndarray) -> tuple[float, float, float, float] | None:
-    """Return the box of a mask with right and bottom edges outside, None for an empty mask."""
-    if not mask.any():
-        return None
-    left, top, last_column, last_row = masks_to_boxes(mask[None])[0].tolist()
-    return left, top, last_column + 1, last_row + 1
+
+def _content_key(image_rgb: np.ndarray) -> bytes:
+    """Name an image by its size and pixels."""
+    digest = hashlib.blake2b(repr(image_rgb.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image_rgb))
+    return digest.digest()
 
 
 def _last(events: Iterator[PipelineEvent]) -> Answer:

@@ -54,9 +54,20 @@ LABELS = [
     (f'{REF} A man {REF} a dog {END_REF} {A}', ['a dog'], 'start mark twice: the nearer one'),
     (f'{REF} A man {END_REF} is near {A}', ['?'], 'words between phrase and span'),
     (f'{REF} A man {A}', ['?'], 'phrase not closed'),
-    (f'It is {A}.', ['?'], 'sentence'),
-    (f'Sure, the segmentation result is {A}.', ['?'], 'sentence'),
+    *((sentence.format(A), ['?'], f'sentence {sentence}') for sentence in (
+        'It is {}.', 'Sure, {}.', 'Sure, it is {}.', 'Sure, the segmentation result is {}.',
+        '{}.')),
     (f'{A}{B}', ['?', '?'], 'bare spans'),
+    (f'```json\n[{{"mask_2d": {A}, "label": "one of the left dogs"}},\n'
+     f'{{"mask_2d": {B}, "label": "one of the left dogs"}}]\n```', ['one of the left dogs'] * 2,
+     'as the released converters write it'),
+    (f'<think>\n\n</think>\n\n```json\n[{{"mask_2d": "{A}", "label": "mug"}}]\n```<|im_end|>',
+     ['mug'], 'mask list of the general models, raw'),
+    (f'<think> It is the nearer one. </think><answer> ```json\n[{{"mask_2d": "{A}", '
+     '"label": "one of the mugs"}]\n``` </answer><|im_end|>', ['one of the mugs'],
+     'mask list of a model that thinks, raw'),
+    (f'<think> Two things. </think><answer> {REF} A man {END_REF} {A} on {REF} a horse {END_REF} '
+     f'{B} . </answer><|im_end|>', ['A man', 'a horse'], 'caption of a model that thinks, raw'),
 ]
 
 
@@ -83,6 +94,7 @@ PARTS = [
      'closing tag named in the thinking'),
     ('<think>still at it', '', 'thinking not finished'),
     ('plain<|im_end|>\n<|endoftext|>', 'plain', 'several end marks'),
+    ('plain<|eot_id|><|end_of_text|>', 'plain', 'end marks of PerceptionLM'),
     ('', '', 'nothing'),
 ]
 

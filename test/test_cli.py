@@ -124,7 +124,7 @@ def test_ask_when_region_is_given_as_words_or_mask_then_model_reads_words(
     asked = saying('It is red.')
     assert run('encode', picture, mask_file, '--model', tiny_model_dir) == 0
     words = capsys.readouterr().out.strip()
-    assert run('ask', picture, 'Is <region1> left of <region2>?', '--region', ONE, '--region',
+    assert run('ask', picture, 'Is <region:1> left of <region:2>?', '--region', ONE, '--region',
                mask_file, '--model', tiny_model_dir) == 0
     assert capsys.readouterr().out == 'It is red.\n'
     assert f'Is {ONE} left of {words}?' in asked[0]
@@ -161,8 +161,8 @@ def test_encode_and_decode_when_run_in_turn_then_masks_of_those_words(
      'device cuda:99 cannot be used'),
     (('ask', '{picture}', 'What is it?', '--region', 'mask9.png', '--model', '{model}'),
      "region 'mask9.png' is neither mask words nor a file"),
-    (('ask', '{picture}', 'What is <region2>?', '--region', ONE, '--model', '{model}'),
-     'question names <region2>'),
+    (('ask', '{picture}', 'What is <region:2>?', '--region', ONE, '--model', '{model}'),
+     'question names <region:2>'),
     (('encode', '{picture}', '{small}'), 'expected 240 x 320 pixels, got 4 x 5'),
     (('decode', '{picture}', 'the mug', '--out', '.', '--model', '{model}'),
      'there are no mask words'),

@@ -49,9 +49,10 @@ def test_goal_instruction_when_badly_decoded_bytes_then_names_the_character():
     ('What is here?', (), ('What is here?',)),
     ('What colour is it?', (A,), (A, '\nWhat colour is it?')),       # published order
     ('Is it big?', (A, B), (A, B, '\nIs it big?')),
-    ('Is <region2> left of <region1>?', (A, B), ('Is ', B, ' left of ', A, '?')),
-    ('<region1>', (A,), (A,)),
-    ('<region0> or <region>?', (A,), (A, '\n<region0> or <region>?')),  # no numbers of regions
+    ('Is <region:2> left of <region:1>?', (A, B), ('Is ', B, ' left of ', A, '?')),
+    ('<region:1>', (A,), (A,)),
+    ('Is <region:2> <region:2>?', (A, B), (A, '\nIs ', B, ' ', B, '?')),  # the rest goes in front
+    ('<region:0> or <region>?', (A,), (A, '\n<region:0> or <region>?')),  # no numbers of regions
 ])
 def test_question_instruction_when_regions_given_then_references_in_place(
     question, regions, expected
@@ -59,9 +60,23 @@ def test_question_instruction_when_regions_given_then_references_in_place(
     assert question_instruction(question, regions) == expected
 
 
+@pytest.mark.parametrize(('goal', 'regions', 'expected'), [
+    ('The mug on <region:1>.', (A,), ('Please segment the mug on ', A, ' in this image.')),
+    ('<region:2>', (A, B), (A, '\nPlease segment ', B, ' in this image.')),
+    ('mug', (A,), (A, '\nPlease segment mug in this image.')),
+])
+def test_goal_instruction_when_regions_given_then_references_in_place(goal, regions, expected):
+    assert goal_instruction(goal, regions) == expected
+
+
+def test_goal_instruction_when_region_missing_then_config_error():
+    with pytest.raises(ConfigError, match='goal names <region:1>.*up to 0'):
+        goal_instruction('the mug on <region:1>')
+
+
 def test_question_instruction_when_region_missing_then_config_error():
-    with pytest.raises(ConfigError, match='<region2>.*up to 1'):
-        question_instruction('Is <region2> red?', (A,))
+    with pytest.raises(ConfigError, match='<region:2>.*up to 1'):
+        question_instruction('Is <region:2> red?', (A,))
 
 
 def test_question_instruction_when_empty_then_config_error():

@@ -7,9 +7,11 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
 
 from samtok_ros.errors import CheckpointError
 from samtok_ros.language.checkpoint import load_model, load_processor
+from samtok_ros.language.families import check_model_type
 
 
 @pytest.fixture
@@ -100,6 +102,24 @@ def test_load_model_when_a_shard_is_missing_then_checkpoint_error(model_dir):
     (model_dir / 'model.safetensors.index.json').write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match='model-00001-of-00001.safetensors'):
         load_model(model_dir, torch.float32)
+
+
+def test_load_model_when_a_package_is_missing_then_named(model_dir, monkeypatch):
+    def load(*args, **more):
+        raise ImportError('\nTimmWrapperConfig requires the timm library\nbut it is not there.')
+
+    monkeypatch.setattr(AutoModelForImageTextToText, 'from_pretrained', load)
+    with pytest.raises(CheckpointError, match='model in .* needs a package that is not installed: '
+                       'got TimmWrapperConfig requires the timm library but it is not there'):
+        load_model(model_dir, torch.float32)
+
+
+def test_load_model_when_family_is_unknown_then_those_that_work(model_dir):
+    model = load_model(model_dir, torch.float32)
+    with pytest.raises(CheckpointError, match="cannot run that kind of model: expected model_type "
+                       "qwen3_vl, qwen2_5_vl, perception_lm, got 'qwen9'"):
+        check_model_type('qwen9')
+    check_model_type(model.config.model_type)
 
 
 def test_load_model_when_other_architecture_then_checkpoint_error(tmp_path):

@@ -9,7 +9,8 @@ import torch
 
 from samtok_ros.errors import CheckpointError, ConfigError, ImageError
 from samtok_ros.language.generation import GenerationLimits, SpanClosed, TextPiece
-from samtok_ros.language.instructions import RegionReference
+from samtok_ros.language.instructions import RegionReference, Round, goal_instruction
+from samtok_ros.language.reading import Reading
 from samtok_ros.pipeline import Pipeline
 from samtok_ros.regions import Answer, Region
 
@@ -38,6 +39,17 @@ def answering(make_say):
     return answer
 
 
+@pytest.fixture
+def read_ids(monkeypatch):
+    """All token ids that the language model reads, in order."""
+    ids = []
+    for name in ('read', '_read_image'):
+        inner = getattr(Reading, name)
+        monkeypatch.setattr(Reading, name, lambda reading, token_ids, *more, _f=inner: (
+            ids.extend(token_ids), _f(reading, token_ids, *more))[1])
+    return ids
+
+
 def test_ground_when_list_is_said_then_regions_with_masks(answering, pipeline, image_rgb):
     with answering(pipeline, LIST):
         answer = pipeline.ground(image_rgb, 'the red mug and the ball')
@@ -58,11 +70,55 @@ def test_ground_when_several_regions_then_image_embedded_once_and_one_batch(answ
         inner = getattr(pipeline.mask_tokenizer, name)
         monkeypatch.setattr(pipeline.mask_tokenizer, name, lambda *a, _f=inner, _n=name: (
             calls.append(_n), _f(*a))[1])
-    with answering(pipeline, LIST):
-        pipeline.ground(image_rgb, 'things')
+    pipeline.forget()
     with answering(pipeline, 'No target.'):
         assert pipeline.ground(image_rgb, 'a boat').regions == ()
-    assert calls == ['embed_image', 'decode']  # and nothing where nothing was found
+    assert calls == []
+    with answering(pipeline, LIST):
+        pipeline.ground(image_rgb, 'things')
+    assert calls == ['embed_image', 'decode']
+    with answering(pipeline, LIST):
+        pipeline.ground(image_rgb, 'other things')
+    assert calls == ['embed_image', 'decode', 'decode']  # the same image
+    with answering(pipeline, LIST):
+        pipeline.ground(image_rgb[:, ::-1], 'things')
+    assert calls[3:] == ['embed_image', 'decode']
+
+
+def test_ask_when_pixels_are_those_of_before_then_the_image_is_not_read_again(
+        pipeline, image_rgb):
+    images = []
+    hook = pipeline.language_model._model.model.visual.register_forward_hook(
+        lambda *_: images.append(1))
+    limits = GenerationLimits(3)
+    try:
+        pipeline.forget()
+        first = pipeline.ask(image_rgb, 'What is here?', limits=limits)
+        assert pipeline.ask(image_rgb.copy(), 'What is here?', limits=limits).text == first.text
+        assert len(images) == 1
+        changed = image_rgb.copy()
+        changed[7, 9] += 1
+        pipeline.ask(changed, 'What is here?', limits=limits)
+        assert len(images) == 2
+        pipeline.forget()
+        assert pipeline.language_model.kept_bytes == 0
+    finally:
+        hook.remove()
+
+
+def test_ask_when_history_is_given_then_model_sees_all_rounds(
+        answering, pipeline, image_rgb, read_ids):
+    history = [Round(goal_instruction('the mug'), LIST)]
+    pipeline.forget()
+    with answering(pipeline, 'red'):
+        pipeline.ask(image_rgb, 'Is it red?', history=history)
+    with answering(pipeline, 'No target.'):
+        pipeline.ground(image_rgb, 'the box', history=history)
+    text = pipeline.language_model._processor.tokenizer.decode(read_ids)
+    first = f'segment the mug in this image.<|im_end|>\n<|im_start|>assistant\n{LIST}<|im_end|>'
+    assert text.count(first) == 1  # and the second time it is known
+    assert f'{LIST}<|im_end|>\n<|im_start|>user\nIs it red?<|im_end|>' in text
+    assert text.count('box in this image.') == 1
 
 
 def test_stream_ground_when_consumed_then_pieces_spans_and_the_answer_last(
@@ -92,18 +148,13 @@ def test_ground_when_cancelled_then_regions_so_far_are_drawn(answering, pipeline
     assert [(r.codes, r.mask is not None) for r in answer.regions] == [((1, 2), True)]
 
 
-def test_ask_when_region_is_given_then_model_sees_its_words(answering, pipeline, image_rgb):
-    region, seen = Region(7, (1, 2), 'mug', 0.5), []
-    hook = pipeline.language_model._model.register_forward_pre_hook(
-        lambda module, args, kwargs: seen.extend(kwargs['input_ids'][0].tolist()),
-        with_kwargs=True)
-    try:
-        with answering(pipeline, 'red'):
-            answer = pipeline.ask(image_rgb, 'What colour is <region1>?', [region])
-    finally:
-        hook.remove()
+def test_ask_when_region_is_given_then_model_sees_its_words(
+        answering, pipeline, image_rgb, read_ids):
+    region = Region(7, (1, 2), 'mug', 0.5)
+    with answering(pipeline, 'red'):
+        answer = pipeline.ask(image_rgb, 'What colour is <region:1>?', [region])
     assert answer.text == 'red'
-    text = pipeline.language_model._processor.tokenizer.decode(seen)
+    text = pipeline.language_model._processor.tokenizer.decode(read_ids)
     assert f'What colour is {ONE}?<|im_end|>' in text
 
 

@@ -98,6 +98,12 @@ def test_plain_ids_when_no_unicode_then_config_error(text_tokenizer):
     ('nothing', 'drops the text'),
     ('{{ messages[0].content[1].text }}', 'does not place the image'),
     ('{{ messages[0].content[1].text }}<|image_pad|>', 'does not place the image'),
+    ('<|image_pad|>{{ messages[0].content[1].text }}', 'drops the text of a turn'),
+    ('{% for m in messages %}<|image_pad|>{% for part in m.content %}{{ part.text }}{% endfor %}'
+     '{% endfor %}', 'does not place the image.*1, 1, 1'),
+    ("{{ raise_exception('one turn only') if messages | length > 1 }}<|image_pad|>"
+     '{{ messages[0].content[1].text }}', 'cannot show a conversation: got one turn only'),
+    ('{% for', 'cannot show a conversation'),
 ])
 def test_builder_when_template_is_unfit_then_checkpoint_error(processor, template, message):
     from copy import copy

@@ -41,8 +41,8 @@ def run(vlm, image_rgb, instruction=TEXT, limits=SHORT, should_stop=None):
 
 
 def test_generate_when_model_is_random_then_spans_are_well_formed(vlm, image_rgb):
-    with leaning_to_spans(vlm):
-        events = run(vlm, image_rgb)
+    with leaning_to_spans(vlm, every=100):
+        events = run(vlm, image_rgb, limits=GenerationLimits(22))
     text = events[-1].text
     parsed = SpanParser(MaskVocabulary()).parse(text)
     spans = [event for event in events if isinstance(event, SpanClosed)]

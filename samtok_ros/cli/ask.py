@@ -23,10 +23,10 @@ def add_parser(commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'ask', help='ask about an image or regions of it',
-        description='Ask about an image. <region1>, <region2>, ... in the question stand for the '
+        description='Ask about an image. <region:1>, <region:2>, ... in the question stand for the '
         'regions in their order; without these the regions go in front of the question.')
     add_image(parser)
-    parser.add_argument('question', metavar='QUESTION', help='such as "What colour is <region1>?"')
+    parser.add_argument('question', metavar='QUESTION', help='such as "What colour is <region:1>?"')
     parser.add_argument('--region', action='append', default=[], metavar='WORDS|MASK',
                         help='mask words (in quotes) or a mask file; may be given several times')
     add_model_options(parser)

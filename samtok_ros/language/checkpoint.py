@@ -17,6 +17,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from samtok_ros.errors import CheckpointError
+from samtok_ros.language.families import check_model_type
 
 # One name of each row must be there.
 _NEEDED_FILES = (
@@ -44,9 +45,7 @@ def load_model(model_dir: Path, dtype: torch.dtype) -> PreTrainedModel:
             ignore_mismatched_sizes=True,  # otherwise only the first one would be named
         )
     _check_report(report, model_dir)
-    if not hasattr(model.model, 'get_rope_index'):
-        raise CheckpointError(f'{model_dir} is no model this package can run',
-                              expected='Qwen3-VL or Qwen2.5-VL', got=type(model).__name__)
+    check_model_type(model.config.model_type)
     return model.eval().requires_grad_(False)
 
 
@@ -117,6 +116,9 @@ def _named_errors(model_dir: Path, part: str) -> Iterator[None]:
     """Report whatever a library raises on a damaged directory as one kind of error."""
     try:
         yield
+    except ImportError as error:  # as for PerceptionLM, whose vision tower is one of timm
+        raise CheckpointError(f'{part} in {model_dir} needs a package that is not installed',
+                              got=' '.join(str(error).split()), fix='install it') from error
     except Exception as error:  # tokenizers raises Exception itself, others a dozen kinds
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise CheckpointError(f'{part} in {model_dir} cannot be loaded', got=lines[0],

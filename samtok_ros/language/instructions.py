@@ -11,32 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from samtok_ros.errors import ConfigError
-
-_REFERRING = (
-    'Can you segment the {phrase} in this image?',
-    'Please segment {phrase} in this image.',
-    'What is {phrase} in this image? Please respond with segmentation mask.',
-    'What is {phrase} in this image? Please output segmentation mask.',
-    'Could you provide a segmentation mask for the {phrase} in this image?',
-    'Please identify and segment the {phrase} in this image.',
-    'Where is the {phrase} in this picture? Please respond with a segmentation mask.',
-    'Can you highlight the {phrase} in this image with a segmentation mask?',
-)
-
-PROMPTS: dict[str, tuple[str, ...]] = {
-    'goal': ('Please segment {phrase} in this image.',),
-    'referring': (*_REFERRING, *(question[:-1] for question in _REFERRING)),
-    'question': ('{question}',),
-    'question after regions': ('{regions}\n{question}',),
-}
-"""Every instruction by task: exact, as the models were trained on these strings.
-
-'referring' holds the training questions, the second half without their last sign.
-Source: samtok-spec 3.3 and 3.4.
-"""
+from samtok_ros.language.prompts import PROMPTS
 
 _FIELD = re.compile(r'\{([a-z]+)\}')
-_REGION_MARKER = re.compile(r'<region([1-9][0-9]?)>')
+_REGION_MARKER = re.compile(r'<region:([1-9][0-9]?)>')
 
 
 @dataclass(frozen=True)
@@ -66,18 +44,22 @@ class Round:
     answer: str
 
 
-def goal_instruction(goal: str) -> Instruction:
+def goal_instruction(goal: str, regions: Sequence[RegionReference] = ()) -> Instruction:
     """Ask for the regions that a referring expression names.
 
     The phrase is tidied as the training data is: lower case, single blanks, no full stop.
 
+    Args:
+        goal: what to look for; `<region:1>`, `<region:2>`, ... stand for the regions.
+        regions: those that the goal does not mention are put in front, on a line of their own.
     Raises:
-        ConfigError: the goal holds no words or is no valid Unicode.
+        ConfigError: the goal holds no words, is no valid Unicode or names a region not given.
     """
     phrase = ' '.join(checked_text(goal, 'goal').lower().split()).rstrip(' .!?')
     if not phrase:
         raise ConfigError('goal is empty', expected='words such as "the red mug"', got=repr(goal))
-    return filled(PROMPTS['goal'][0], {'phrase': (phrase,)})
+    mixed, rest = _with_regions(phrase, regions, 'goal')
+    return _after_regions(rest, filled(PROMPTS['goal'][0], {'phrase': mixed}))
 
 
 def question_instruction(
@@ -85,33 +67,41 @@ def question_instruction(
 ) -> Instruction:
     """Ask a free question, about regions if there are some.
 
-    `<region1>`, `<region2>`, ... in the question stand for the regions in their order. If the
-    question has none of these, all regions are put in front of it, on a line of their own.
-
+    Args:
+        question: `<region:1>`, `<region:2>`, ... in it stand for the regions in their order.
+        regions: those that the question does not mention are put in front, on a line of their own.
     Raises:
         ConfigError: the question is empty, or names a region that was not given.
     """
     question = checked_text(question, 'question').strip()
     if not question:
         raise ConfigError('question is empty', expected='words', got=repr(question))
-    parts = _REGION_MARKER.split(question)
-    if len(parts) == 1 and regions:
-        return filled(PROMPTS['question after regions'][0],
-                      {'regions': tuple(regions), 'question': (question,)})
-    return filled(PROMPTS['question'][0], {'question': _with_regions(parts, regions)})
+    mixed, rest = _with_regions(question, regions, 'question')
+    return _after_regions(rest, filled(PROMPTS['question'][0], {'question': mixed}))
 
 
-def _with_regions(parts: list[str], regions: Sequence[RegionReference]) -> Instruction:
-    """Put regions where their numbers stand: parts are text, number, text, number, ..., text."""
+def _with_regions(
+    text: str, regions: Sequence[RegionReference], name: str
+) -> tuple[Instruction, Instruction]:
+    """Put regions where their numbers stand; return the text and the regions it leaves out."""
+    parts = _REGION_MARKER.split(text)  # text, number, text, number, ..., text
     numbers = [int(number) for number in parts[1::2]]
     unknown = [number for number in numbers if number > len(regions)]
     if unknown:
-        raise ConfigError(f'question names <region{unknown[0]}>',
+        raise ConfigError(f'{name} names <region:{unknown[0]}>',
                           expected=f'numbers up to {len(regions)}, one per region given',
-                          fix='give as many regions as the question names')
+                          fix=f'give as many regions as the {name} names')
     mixed: list[str | RegionReference] = list(parts)
     mixed[1::2] = [regions[number - 1] for number in numbers]
-    return tuple(mixed)
+    rest = [region for number, region in enumerate(regions, start=1) if number not in numbers]
+    return joined(mixed), tuple(rest)
+
+
+def _after_regions(regions: Instruction, instruction: Instruction) -> Instruction:
+    if not regions:
+        return instruction
+    fields = {'regions': regions, 'instruction': instruction}
+    return filled(PROMPTS['instruction after regions'][0], fields)
 
 
 def filled(template: str, fields: Mapping[str, Instruction]) -> Instruction:

@@ -1,64 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instruction -> token ids, with a clear border between what we write and what users write.
+"""Conversation -> token ids, with a clear border between what we write and what users write.
 
 The frame (chat markers, image) comes from the checkpoint's chat template and is tokenised with
-markers recognised. Text inside is tokenised as if markers and mask words did not exist, so that
+markers recognised. Text of users is tokenised as if markers and mask words did not exist, so that
 nothing typed into it can act as one. Region references become mask words by their ids.
 """
 
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from samtok_ros.errors import CheckpointError
-from samtok_ros.language.instructions import Instruction, checked_text, joined
+from samtok_ros.language.instructions import Instruction, Round, checked_text, joined
 from samtok_ros.words.vocabulary import MaskTokenIds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, ProcessorMixin
 
-_PLACEHOLDER = 'INSTRUCTION'
+_PHRASE_MARKS = ('<|object_ref_start|>', '<|object_ref_end|>')
 
 
 class PromptBuilder:
-    """Builds the prompt of one user turn: image, then instruction."""
+    """Builds the prompt of a conversation: image, earlier rounds if any, then the instruction."""
 
     def __init__(self, processor: 'ProcessorMixin', token_ids: MaskTokenIds) -> None:
-        """Work out the frame once.
+        """Check the chat template.
 
         Raises:
-            CheckpointError: the chat template does not place one image and one text.
+            CheckpointError: it does not place one image in front of the first text, or cannot
+                show an earlier round.
         """
+        self._processor = processor
         self._text_tokenizer = processor.tokenizer
         self._token_ids = token_ids
         self._image_id = processor.image_token_id
-        before, after = _frame(processor)
-        self._before, self._after = (
-            self._text_tokenizer(text, add_special_tokens=False).input_ids
-            for text in (before, after))
-        if self._before.count(self._image_id) != 1 or self._image_id in self._after:
-            raise CheckpointError('chat template does not place the image before the text',
-                                  expected='one image marker in front of the text',
-                                  got=repr(before),
-                                  fix='restore chat_template.jinja of the checkpoint')
+        self._frames: dict[int, list[list[int]]] = {}
+        for rounds in (0, 1):
+            self._check(self._frame(rounds))
 
-    def build(self, instruction: Instruction, visual_tokens: int) -> list[int]:
+    def build(
+        self, instruction: Instruction, visual_tokens: int, history: Sequence[Round] = ()
+    ) -> list[int]:
         """Return the ids of the whole prompt, up to where the answer begins.
 
         Args:
             instruction: text and region references.
             visual_tokens: how many the image takes.
+            history: earlier rounds about the same image, oldest first.
         Raises:
             ConfigError: a text is no valid Unicode.
             SpanError: codes of a region are not in the vocabulary.
         """
-        image_at = self._before.index(self._image_id)
-        ids = [*self._before[:image_at], *[self._image_id] * visual_tokens,
-               *self._before[image_at + 1 :]]
+        before, *pieces = self._frame(len(history))
+        image_at = self.image_at
+        ids = [*before[:image_at], *[self._image_id] * visual_tokens, *before[image_at + 1 :]]
+        for said, piece in zip(self._said(instruction, history), pieces, strict=True):
+            ids += said
+            ids += piece
+        return ids
+
+    @cached_property
+    def image_at(self) -> int:
+        """Tokens in front of the image."""
+        return self._frame(0)[0].index(self._image_id)
+
+    def _said(self, instruction: Instruction, history: Sequence[Round]) -> Iterator[list[int]]:
+        for one in history:
+            yield self._instruction_ids(one.instruction)
+            yield self._answer_ids(one.answer)
+        yield self._instruction_ids(instruction)
+
+    def _instruction_ids(self, instruction: Instruction) -> list[int]:
+        ids: list[int] = []
         for part in joined(instruction):
             if isinstance(part, str):
-                ids.extend(plain_text_ids(self._text_tokenizer, part))
+                ids += plain_text_ids(self._text_tokenizer, part)
             else:
-                ids.extend(self._token_ids.codes_to_ids(part.codes))
-        return [*ids, *self._after]
+                ids += self._token_ids.codes_to_ids(part.codes)
+        return ids
+
+    def _answer_ids(self, answer: str) -> list[int]:
+        """Read an earlier answer: mask words and phrase marks count, markers of the chat do not."""
+        ids: list[int] = []
+        for index, piece in enumerate(self._answer_words.split(answer)):
+            if index % 2:
+                ids.append(self._text_tokenizer.convert_tokens_to_ids(piece))
+            else:
+                ids += plain_text_ids(self._text_tokenizer, piece)
+        return ids
+
+    @cached_property
+    def _answer_words(self) -> re.Pattern[str]:
+        """What a model may write as one token: added words that do not steer the conversation."""
+        tokens = self._text_tokenizer.added_tokens_decoder.values()
+        words = [t.content for t in tokens if not t.special or t.content in _PHRASE_MARKS]
+        return re.compile('({})'.format('|'.join(map(re.escape, words))))
+
+    def _frame(self, rounds: int) -> list[list[int]]:
+        """Return what the chat template puts before, between and behind what is said."""
+        if rounds not in self._frames:
+            self._frames[rounds] = [
+                self._text_tokenizer(text, add_special_tokens=False).input_ids
+                for text in _frame_texts(self._processor, rounds)]
+        return self._frames[rounds]
+
+    def _check(self, frame: list[list[int]]) -> None:
+        images = [piece.count(self._image_id) for piece in frame]
+        if images[0] != 1 or any(images[1:]):
+            raise CheckpointError('chat template does not place the image before the text',
+                                  expected='one image marker in front of the first text',
+                                  got=f'{images} image markers before, between and behind texts',
+                                  fix='restore chat_template.jinja of the checkpoint')
 
 
 def plain_text_ids(text_tokenizer: 'PreTrainedTokenizerFast', text: str) -> list[int]:
@@ -71,7 +124,7 @@ def plain_text_ids(text_tokenizer: 'PreTrainedTokenizerFast', text: str) -> list
     Raises:
         ConfigError: the text is no valid Unicode.
     """
-    checked_text(text, 'instruction')
+    checked_text(text, 'text')
     backend = text_tokenizer.backend_tokenizer
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
@@ -81,13 +134,23 @@ def plain_text_ids(text_tokenizer: 'PreTrainedTokenizerFast', text: str) -> list
     return [token.id for piece, _ in pieces for token in backend.model.tokenize(piece)]
 
 
-def _frame(processor: 'ProcessorMixin') -> tuple[str, str]:
-    """Return what the chat template puts before and behind the instruction."""
-    turn = [{'role': 'user', 'content': [{'type': 'image'},
-                                         {'type': 'text', 'text': _PLACEHOLDER}]}]
-    text = processor.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    before, found, after = text.partition(_PLACEHOLDER)
-    if not found:
-        raise CheckpointError('chat template drops the text of the user',
-                              fix='restore chat_template.jinja of the checkpoint')
-    return before, after
+def _frame_texts(processor: 'ProcessorMixin', rounds: int) -> list[str]:
+    """Render a conversation of placeholders and cut it at them."""
+    places = [f'PLACE-{number:04d}' for number in range(2 * rounds + 1)]
+    turns = [{'role': ('user', 'assistant')[number % 2],
+              'content': [{'type': 'text', 'text': place}]}
+             for number, place in enumerate(places)]
+    turns[0]['content'].insert(0, {'type': 'image'})
+    try:
+        rest = processor.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program of the checkpoint
+        raise CheckpointError('chat template cannot show a conversation', got=str(error),
+                              fix='restore chat_template.jinja of the checkpoint') from error
+    texts = []
+    for place in places:
+        text, found, rest = rest.partition(place)
+        if not found:
+            raise CheckpointError('chat template drops the text of a turn',
+                                  fix='restore chat_template.jinja of the checkpoint')
+        texts.append(text)
+    return [*texts, rest]

@@ -2,7 +2,7 @@
 """The vision-language model: image and instruction in, a stream of text and mask spans out."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from samtok_ros.errors import CheckpointError, ConfigError, DeviceError, ImageError
+from samtok_ros.errors import CheckpointError, ConfigError, DeviceError
 from samtok_ros.image.encodings import check_rgb
 from samtok_ros.language.checkpoint import load_model, load_processor
 from samtok_ros.language.decoding import GreedyWriter
+from samtok_ros.language.families import ImageInputs, family_for
 from samtok_ros.language.generation import GenerationEvent, GenerationLimits
-from samtok_ros.language.instructions import Instruction
+from samtok_ros.language.instructions import Instruction, Round
+from samtok_ros.language.kept_texts import KeptTexts
 from samtok_ros.language.prompt_ids import PromptBuilder
+from samtok_ros.language.reading import Reading
+from samtok_ros.language.text_layers import text_layers_for
 from samtok_ros.language.text_stream import TextStream
 from samtok_ros.words.span_grammar import SpanGrammar
 from samtok_ros.words.vocabulary import MaskTokenIds, MaskVocabulary
@@ -24,14 +28,16 @@ from samtok_ros.words.vocabulary import MaskTokenIds, MaskVocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
-DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
-_END_OF_TURN = '<|im_end|>'
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+_END_OF_TURN = ('<|im_end|>', '<|eot_id|>')
+_KEPT_TEXTS = 2
 
 
 class VisionLanguageModel:
-    """A SAMTok-equipped Qwen-VL model on one device.
+    """A SAMTok-equipped model of one of the families in families.py, on one device.
 
-    One answer at a time per object; a cancelled or abandoned answer leaves nothing behind.
+    For one thread. An answer may be left unfinished while another one is written; each has a cache
+    of its own.
     """
 
     def __init__(
@@ -61,11 +67,14 @@ class VisionLanguageModel:
                                   expected=f'more than {self.token_ids.end_id} rows', got=rows,
                                   fix='use model and text tokenizer of the same checkpoint')
         self._processor = processor
+        self._family = family_for(model, processor)
         self._prompts = PromptBuilder(processor, self.token_ids)
+        self._kept = KeptTexts(_KEPT_TEXTS)
         self._stop_ids = _stop_ids(model, processor)
         with _named_device_errors(device):
             self.device = torch.device(device)
             self._model = model.to(self.device)
+            self._layers = text_layers_for(self._model)
 
     @classmethod
     def load(
@@ -80,7 +89,7 @@ class VisionLanguageModel:
         Args:
             model_dir: in the layout of the published checkpoints.
             device: a torch device.
-            dtype: 'float32' or 'bfloat16'.
+            dtype: 'float32', 'bfloat16' or 'float16'.
             vocabulary: its mask words; the published 256 x 2 when left out.
         Raises:
             ConfigError: unknown dtype.
@@ -99,6 +108,9 @@ class VisionLanguageModel:
         instruction: str | Instruction,
         limits: GenerationLimits | None = None,
         should_stop: Callable[[], bool] | None = None,
+        *,
+        history: Sequence[Round] = (),
+        image_key: Hashable | None = None,
     ) -> Iterator[GenerationEvent]:
         """Write an answer, greedily, with every mask span well formed.
 
@@ -108,18 +120,25 @@ class VisionLanguageModel:
             limits: when to end at the latest.
             should_stop: asked before every step of the model; True cancels the answer, and what is
                 written so far stays.
+            history: earlier rounds about the same image, oldest first.
+            image_key: names the image, such as its stamp. What the model has read is kept under
+                it, and the next answer with the same key reads only what is new behind the common
+                start of the two texts. None: nothing is kept.
         Returns:
             Text pieces and closed spans as they come, then one Finished.
         Raises:
             ImageError: the image cannot be used.
-            ConfigError: the instruction is no valid text, or longer than the model can read.
+            ConfigError: a text is no valid text, or all of it is longer than the model can read.
             SpanError: codes of a region are not in the vocabulary.
             DeviceError: the device is out of memory.
         """
         limits = limits or GenerationLimits()
         deadline_s = time.monotonic() + (limits.deadline_s or float('inf'))
         parts = (instruction,) if isinstance(instruction, str) else instruction
-        inputs = self._inputs(image_rgb, parts, limits)
+        check_rgb(image_rgb)
+        image = self._seen(image_rgb, image_key) or self._family.look(image_rgb)
+        prompt_ids = self._prompts.build(parts, image.visual_tokens, history)
+        self._check_length(prompt_ids, limits)
         writer = GreedyWriter(SpanGrammar(self.token_ids), TextStream(self._processor.tokenizer),
                               self._stop_ids, limits)
 
@@ -128,88 +147,74 @@ class VisionLanguageModel:
                 return 'cancelled'
             return 'length' if time.monotonic() >= deadline_s else None
 
-        return self._write(inputs, writer, interrupted)
+        def begin(reading: Reading) -> torch.Tensor:
+            return self._read_prompt(reading, prompt_ids, image, image_rgb, image_key)
+
+        return self._write(begin, writer, interrupted, image_key)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of what is kept for follow-up questions, on the model's device."""
+        return self._kept.nbytes
+
+    def forget(self) -> None:
+        """Drop what is kept for follow-up questions.
+
+        An answer that is being written stays usable, and is kept when it ends.
+        """
+        self._kept.forget()
 
     def _write(
         self,
-        inputs: dict[str, torch.Tensor],
+        begin: Callable[[Reading], torch.Tensor],
         writer: GreedyWriter,
         interrupted: Callable[[], str | None],
+        image_key: Hashable | None,
     ) -> Iterator[GenerationEvent]:
-        reading = _Reading(self._model)
+        reading = Reading(self._model, self._family, self._prompts.image_at, self._layers)
         ids: list[int] = []
-        while (reason := writer.finish_reason or interrupted()) is None:
-            # No inference scope may be open at a yield: it would reach into the caller's code.
-            with torch.inference_mode(), _named_device_errors(self.device):
-                logits = reading.read(ids) if ids else reading.read_prompt(inputs)
-                ids, events = writer.write(logits)
-            yield from events
+        started = False
+        try:
+            while (reason := writer.finish_reason or interrupted()) is None:
+                # No inference scope may be open at a yield: it would reach into the caller's code.
+                with torch.inference_mode(), _named_device_errors(self.device):
+                    logits = reading.read(ids) if started else begin(reading)
+                    ids, events = writer.write(logits)
+                started = True
+                yield from events
+        except DeviceError:
+            self.forget()  # it takes memory that the next try may need
+            raise
+        finally:
+            if started:
+                self._kept.keep(image_key, reading.kept)
         yield from writer.finish(reason)
 
-    def _inputs(
-        self, image_rgb: np.ndarray, instruction: Instruction, limits: GenerationLimits
-    ) -> dict[str, torch.Tensor]:
-        """Turn image and instruction into what the model's forward takes."""
-        pixels = self._pixels(image_rgb)
-        merged = self._model.config.vision_config.spatial_merge_size**2
-        visual_tokens = int(pixels['image_grid_thw'].prod()) // merged
-        ids = self._prompts.build(instruction, visual_tokens)
-        room = self._model.config.text_config.max_position_embeddings - limits.max_new_tokens
-        if len(ids) > room:
-            raise ConfigError('instruction is longer than the model can read',
-                              expected=f'at most {room} tokens with image and answer',
-                              got=f'{len(ids)} tokens', fix='shorten the text')
-        input_ids = torch.tensor([ids])
-        image_at = (input_ids == self._processor.image_token_id).int()
-        inputs = {'input_ids': input_ids, 'mm_token_type_ids': image_at, **pixels}
-        return {name: tensor.to(self.device) for name, tensor in inputs.items()}
-
-    def _pixels(self, image_rgb: np.ndarray) -> dict[str, torch.Tensor]:
-        check_rgb(image_rgb)
-        # Channels first: the processor guesses the layout, and would guess wrong for a width of 3.
-        pixels = torch.tensor(np.ascontiguousarray(image_rgb)).permute(2, 0, 1)
-        try:
-            found = self._processor.image_processor(
-                images=[pixels], input_data_format='channels_first', return_tensors='pt')
-        except ValueError as error:  # the only check it has: aspect ratio
-            raise ImageError('image cannot be resized for the model',
-                             got='{} x {}'.format(*image_rgb.shape[:2]),
-                             fix=f'crop it: {error}') from error
-        return {name: found[name] for name in ('pixel_values', 'image_grid_thw')}
-
-
-class _Reading:
-    """A model part of the way through one text: its cache and its position in it."""
-
-    def __init__(self, model: 'PreTrainedModel') -> None:
-        self._model = model
-        self._cache = None
-        self._next_position = 0
-
-    def read_prompt(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Read image and instruction; return (V,) logits of the first token of the answer."""
-        # Positions are worked out here, as the model would keep them from one answer to the next.
-        position_ids, _ = self._model.model.get_rope_index(
-            inputs['input_ids'], mm_token_type_ids=inputs['mm_token_type_ids'],
-            image_grid_thw=inputs['image_grid_thw'])
-        self._next_position = int(position_ids.max()) + 1
-        return self._forward(position_ids, inputs)
-
-    def read(self, token_ids: list[int]) -> torch.Tensor:
-        """Read what was written last; return (V,) logits of the next token."""
-        count, device = len(token_ids), self._model.device
-        positions = torch.arange(count, device=device) + self._next_position
-        self._next_position += count
-        return self._forward(positions.expand(3, 1, count),
-                             {'input_ids': torch.tensor([token_ids], device=device)})
-
-    def _forward(
-        self, position_ids: torch.Tensor, inputs: dict[str, torch.Tensor]
+    def _read_prompt(
+        self, reading: Reading, prompt_ids: list[int], image: ImageInputs,
+        image_rgb: np.ndarray, image_key: Hashable | None,
     ) -> torch.Tensor:
-        output = self._model(**inputs, position_ids=position_ids, past_key_values=self._cache,
-                             use_cache=True, logits_to_keep=1)
-        self._cache = output.past_key_values
-        return output.logits[0, -1]
+        kept = self._kept.take(image_key)
+        if image.tensors:
+            return reading.read_prompt(prompt_ids, image)
+        if not reading.reusable(prompt_ids, kept):
+            # Another answer may have read on from it since, or it may have been dropped.
+            return reading.read_prompt(prompt_ids, self._family.look(image_rgb))
+        return reading.read_prompt(prompt_ids, image, kept)
+
+    def _seen(self, image_rgb: np.ndarray, image_key: Hashable | None) -> ImageInputs | None:
+        """Return an image as it was read before under that key, without its tensors."""
+        kept = self._kept.peek(image_key)
+        # Another size is another image, whatever its key says.
+        fits = kept is not None and kept.image.size_hw == image_rgb.shape[:2]
+        return kept.image if fits else None
+
+    def _check_length(self, prompt_ids: list[int], limits: GenerationLimits) -> None:
+        room = self._model.config.text_config.max_position_embeddings - limits.max_new_tokens
+        if len(prompt_ids) > room:
+            raise ConfigError('instruction is longer than the model can read',
+                              expected=f'at most {room} tokens with image, history and answer',
+                              got=f'{len(prompt_ids)} tokens', fix='shorten the text')
 
 
 def _stop_ids(model: 'PreTrainedModel', processor: 'ProcessorMixin') -> frozenset[int]:
@@ -217,7 +222,8 @@ def _stop_ids(model: 'PreTrainedModel', processor: 'ProcessorMixin') -> frozense
     named = model.generation_config.eos_token_id
     ids = [named] if isinstance(named, int) else list(named or ())
     text_tokenizer = processor.tokenizer
-    ids += [text_tokenizer.eos_token_id, text_tokenizer.get_added_vocab().get(_END_OF_TURN)]
+    added = text_tokenizer.get_added_vocab()
+    ids += [text_tokenizer.eos_token_id, *(added.get(mark) for mark in _END_OF_TURN)]
     return frozenset(i for i in ids if i is not None)
 
 

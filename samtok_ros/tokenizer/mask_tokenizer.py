@@ -30,6 +30,10 @@ from samtok_ros.tokenizer.resampling import logits_to_masks, masks_to_prompts
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
+_MOST_MASKS = 4096
+_CPU_BATCH_BYTES = 45_000_000
+"""Size of the largest feature map of a batch; every mask has one of its own."""
+
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -176,7 +180,7 @@ class MaskTokenizer:
     def decode(
         self, features: ImageFeatures, codes: np.ndarray, options: DecodeOptions | None = None,
     ) -> DecodedMasks:
-        """Turn codes into masks, all in one batch.
+        """Turn codes into masks, in one batch or, on a CPU, in a few.
 
         Args:
             features: of the image the codes belong to.
@@ -192,7 +196,9 @@ class MaskTokenizer:
             side = self.config.low_res_size
             return DecodedMasks(np.zeros((0, features.size.height, features.size.width), np.bool_),
                                 np.zeros((0, 1, side, side), np.float32), np.zeros(0, np.float32))
-        logits, scores = self.candidates(features, codes, options).best()
+        best = [self.candidates(features, codes[start:start + self._batch], options).best()
+                for start in range(0, len(codes), self._batch)]
+        logits, scores = (torch.cat(parts) for parts in zip(*best, strict=True))
         return self._masks_of(logits, scores, features.size, threshold)
 
     def draw_prompts(self, features: ImageFeatures, prompts: Sequence[Prompt]) -> DecodedMasks:
@@ -234,6 +240,18 @@ class MaskTokenizer:
         with torch.inference_mode():
             masks = logits_to_masks(logits, size, threshold)
         return DecodedMasks(masks.cpu().numpy(), logits.cpu().numpy(), scores.cpu().numpy())
+
+    @property
+    def _batch(self) -> int:
+        """Masks that are decoded at once.
+
+        On a CPU what a batch works on should not outgrow the caches by too much: at the published
+        size, 20 masks in batches of 5 take two thirds of the time of 20 at once.
+        """
+        if self.device.type != 'cpu':
+            return _MOST_MASKS
+        side, channels = self.config.low_res_size, self.config.latent_dim // 8
+        return min(_MOST_MASKS, max(1, _CPU_BATCH_BYTES // (4 * channels * side * side)))
 
     def _maps(self, features: ImageFeatures, count: int) -> FeatureMaps:
         return features.maps.for_regions(torch.zeros(count, dtype=torch.int64, device=self.device))

@@ -51,9 +51,11 @@ setup(
     ],
     extras_require={
         'gpu': ['onnxruntime-gpu>=1.20'],
-        'train': ['mujoco>=3.2', 'onnx>=1.17'],
+        'export': ['onnx>=1.17', 'onnxscript>=0.3'],
+        'plm': ['timm>=1.0'],
+        'train': ['mujoco>=3.2'],
         'dev': ['catkin-pkg>=1.0', 'hypothesis>=6.100', 'pytest>=8.0', 'pytest-timeout>=2.3',
-                'ruff>=0.9'],
+                'pytest-xdist>=3.5', 'ruff>=0.9'],
     },
     entry_points={'console_scripts': ['samtok = samtok_ros.cli.main:main']},
 )

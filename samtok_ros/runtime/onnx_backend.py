@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mask tokenizer by ONNX Runtime, the vision-language model by torch.
+
+Only the mask tokenizer is exported: a process with the `mask_tokenizer` node alone never imports
+torch.
+"""
+
+from dataclasses import replace
+
+from samtok_ros.config import ModelSettings
+from samtok_ros.errors import CheckpointError
+from samtok_ros.model_directory import resolve_model
+from samtok_ros.onnx.load import OnnxSettings, load_onnx
+from samtok_ros.onnx.manifest import MANIFEST_FILE
+from samtok_ros.runtime.backend import GroundingModel, LoadedMaskModel
+
+
+class OnnxBackend:
+    """Loads the exported mask tokenizer and the language model of one model directory."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        self._settings = settings
+
+    def load_grounding(self) -> GroundingModel:
+        """See Backend."""
+        model_dir = resolve_model(self._settings.name)
+        if (model_dir / MANIFEST_FILE).is_file():
+            raise CheckpointError(
+                'an exported mask tokenizer holds no language model', got=model_dir,
+                fix='give the grounding node the model directory that it was exported from')
+        from samtok_ros.runtime.torch_backend import TorchBackend
+        return TorchBackend(replace(self._settings, backend='torch', provider='auto'),
+                            ).load_grounding()
+
+    def load_masks(self) -> LoadedMaskModel:
+        """See Backend."""
+        settings = self._settings
+        loaded = load_onnx(resolve_model(settings.name),
+                           OnnxSettings(settings.device, settings.dtype, settings.provider))
+        sizes = loaded.model.config
+        return LoadedMaskModel(loaded.model, loaded.model.tokenizer_id.split('@')[0],
+                               loaded.provider, sizes.codebook_size, sizes.codebook_depth,
+                               loaded.facts, sizes.reads_prompts)

@@ -4,9 +4,16 @@
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings, LimitSettings, ModelSettings
-from samtok_ros.errors import CheckpointError, DeviceError, SpanError
-from samtok_ros.runtime.backend import UNFINISHED, make_backend
+from samtok_ros.config import FakeSettings, ModelSettings
+from samtok_ros.errors import CheckpointError, SpanError
+from samtok_ros.language.generation import GenerationLimits
+from samtok_ros.language.instructions import (
+    RegionReference,
+    Round,
+    goal_instruction,
+    question_instruction,
+)
+from samtok_ros.runtime.backend import UNFINISHED, Question, make_backend
 from samtok_ros.runtime.fake_backend import FakeBackend
 
 
@@ -14,15 +21,26 @@ def image(seed=0):
     return np.random.default_rng(seed).integers(0, 256, (32, 48, 3), np.uint8)
 
 
-def updates(goal, seed=0, stop_after=None, limits=None, **fake):
+def goal_question(goal, **fields):
+    return Question(goal_instruction(goal), goal, **fields)
+
+
+def updates(question, seed=0, stop_after=None, limits=None, **fake):
     model = FakeBackend(FakeSettings(**fake)).load_grounding()
+    if isinstance(question, str):
+        question = goal_question(question)
     asked = []
 
     def should_stop():
         asked.append(1)
         return stop_after is not None and len(asked) > stop_after
 
-    return list(model.ground(image(seed), goal, limits or LimitSettings(), should_stop))
+    return list(model.answer(image(seed), question, limits or GenerationLimits(), should_stop))
+
+
+def asked(text, regions=(), **fields):
+    instruction = question_instruction(text, [RegionReference(codes) for codes in regions])
+    return updates(Question(instruction, **fields))[-1].answer
 
 
 def codes(answer):
@@ -74,21 +92,49 @@ def test_answer_when_stopped_or_limited_then_what_was_said_is_kept():
     cancelled = updates('many mugs', stop_after=30)[-1].answer
     assert cancelled.finish_reason == 'cancelled'
     assert cancelled.regions
-    few = updates('many mugs', limits=LimitSettings(max_masks=2))[-1].answer
+    few = updates('many mugs', limits=GenerationLimits(max_masks=2))[-1].answer
     assert (few.finish_reason, len(few.regions)) == ('length', 2)
-    short = updates('many mugs', limits=LimitSettings(max_new_tokens=30))[-1].answer
+    short = updates('many mugs', limits=GenerationLimits(max_new_tokens=30))[-1].answer
     assert short.finish_reason == 'length'
 
 
 def test_answer_when_its_turn_to_fail_comes_then_it_fails_part_way():
     model = FakeBackend(FakeSettings(fail_every=2)).load_grounding()
     for fails in (False, True, False):
-        spoken = model.ground(image(), 'one mug', LimitSettings(), lambda: False)
+        spoken = model.answer(image(), goal_question('one mug'), GenerationLimits(), lambda: False)
         if fails:
-            with pytest.raises(DeviceError, match='out of memory'):
+            with pytest.raises(MemoryError, match='out of memory'):
                 list(spoken)
         else:
             assert list(spoken)[-1].complete
+
+
+def test_question_when_asked_again_then_the_answer_is_the_same_and_everything_in_it_counts():
+    first = asked('What colour is <region:1>?', [(1, 2)])
+    assert first.text.startswith('It is ')
+    assert first.regions == ()
+    assert asked('What colour is <region:1>?', [(1, 2)]).text == first.text
+    texts = {asked('What colour is <region:1>?', [(1, code)]).text for code in range(40)}
+    assert len(texts) > 1
+    rounds = [(Round(question_instruction(f'And {number}?'), 'Yes.'),) for number in range(40)]
+    texts = {asked('What colour is <region:1>?', [(1, 2)], history=one).text for one in rounds}
+    assert len(texts) > 1
+
+
+def test_question_when_it_has_a_number_then_so_many_regions_are_named_without_a_label():
+    answer = asked('Which two things are round?')
+    assert [region.label for region in answer.regions] == ['', '']
+
+
+@pytest.mark.parametrize('flood, regions, malformed', [
+    ('text', 0, 0), ('masks', 16, 0), ('malformed', 0, 20)])
+def test_flood_when_set_then_only_a_limit_ends_the_answer(flood, regions, malformed):
+    limits = GenerationLimits(max_new_tokens=80, max_masks=16)
+    last = updates('one mug', limits=limits, flood=flood)[-1]
+    assert last.answer.finish_reason == 'length'
+    assert (len(last.answer.regions), len(last.answer.malformed)) == (regions, malformed)
+    stopped = updates('one mug', stop_after=30, flood=flood)[-1]
+    assert (stopped.answer.finish_reason, stopped.token_count) == ('cancelled', 30)
 
 
 def test_loading_when_told_to_fail_then_it_does():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samtok_ros.errors import ImageError
-from samtok_ros.regions import ImageSize
+from samtok_ros.regions import ImageSize, Region
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
 
 
@@ -45,6 +45,31 @@ def test_frame_when_its_memory_is_counted_then_copies_features_and_masks_count()
     viewed.features = SimpleNamespace(nbytes=1000)
     viewed.decoded[(1, 2)] = (np.zeros((2, 3), bool), 0.5)
     assert viewed.nbytes == 1106
+
+
+def test_frame_when_its_size_is_known_then_no_pixel_is_read_for_it():
+    def unread():
+        raise AssertionError('pixels were read')
+
+    known = Frame(1, 'camera', unread, 18, lambda: ImageSize(480, 640))
+    assert known.size == ImageSize(480, 640)
+
+
+def test_frame_when_its_size_cannot_be_read_then_the_error_comes_each_time():
+    def broken():
+        raise ImageError('compressed image is damaged')
+
+    bad = Frame(1, 'camera', broken, 18, broken)
+    for _ in range(2):
+        with pytest.raises(ImageError):
+            assert bad.size
+
+
+def test_frame_when_nothing_was_said_about_it_then_it_has_no_regions():
+    fresh = frame(1)
+    assert fresh.last_regions == ()
+    fresh.last_regions = (Region(1, (1, 2), 'mug', 0.5),)
+    assert fresh.nbytes == 100
 
 
 def test_cache_when_over_its_count_then_the_oldest_goes():
@@ -101,3 +126,55 @@ def test_cache_when_made_smaller_or_cleared_then_frames_go():
     cache.clear()
     assert len(cache) == 0
     assert cache.newest() is None
+
+
+def test_frame_when_found_then_it_has_exactly_this_stamp_or_is_the_newest():
+    cache = FrameCache(10, 10_000)
+    for stamp in (30, 10, 20):
+        cache.put(frame(stamp))
+    assert cache.find(10).stamp_ns == 10
+    assert cache.find(0).stamp_ns == 20
+    assert [item.stamp_ns for item in cache.newest_first()] == [20, 10, 30]
+
+
+def test_frame_when_not_found_then_the_error_names_the_stamps_that_are_there():
+    cache = FrameCache(10, 10_000)
+    with pytest.raises(ImageError, match='no image is in the cache. Wait for the first one'):
+        cache.find(0)
+    for stamp in range(1, 9):
+        cache.put(frame(stamp * 1_000_000_000 + 5))
+    with pytest.raises(ImageError) as caught:
+        cache.find(3_000_000_006)
+    text = str(caught.value)
+    assert 'expected 8.000000005, 7.000000005, 6.000000005' in text
+    assert 'and 3 older ones, got 3.000000006' in text
+    with pytest.raises(ImageError, match='got -1.999999999'):
+        cache.find(-1)
+
+
+def test_cache_when_a_frame_has_grown_then_trimming_keeps_to_the_bound():
+    cache = FrameCache(10, 250)
+    frames = [frame(stamp) for stamp in (1, 2)]
+    for item in frames:
+        cache.put(item)
+    frames[1].decoded[(1, 2)] = (np.zeros((10, 10), bool), 0.5)
+    cache.trim()
+    assert cache.stamps() == (2,)
+
+
+def test_cache_when_its_features_are_forgotten_then_the_frames_stay():
+    cache = FrameCache(10, 10_000)
+    cache.put(frame(1))
+    kept = cache.get(1)
+    kept.features = SimpleNamespace(nbytes=1000)
+    kept.decoded[(1, 2)] = (np.zeros((2, 3), bool), 0.5)
+    cache.forget_features()
+    assert (kept.features, kept.decoded, cache.nbytes) == (None, {}, 100)
+
+
+def test_cache_when_time_jumped_back_then_later_frames_are_forgotten():
+    cache = FrameCache(10, 10_000)
+    for stamp in (1, 2, 3):
+        cache.put(frame(stamp))
+    cache.forget_after(2)
+    assert cache.stamps() == (1, 2)

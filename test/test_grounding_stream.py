@@ -8,15 +8,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings, GroundingSettings, InputSettings
-from samtok_ros.errors import ImageError
+from samtok_ros.config import FakeSettings, GroundingSettings, InputSettings, LimitSettings
+from samtok_ros.errors import ConfigError, ImageError
+from samtok_ros.language.generation import GenerationLimits
+from samtok_ros.language.instructions import goal_instruction
+from samtok_ros.runtime.backend import Question
 from samtok_ros.runtime.fake_backend import FakeBackend
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.grounding_stream import GroundingStream
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import Status
 from samtok_ros.runtime.statistics import Statistics
-from samtok_ros.runtime.worker import Worker
+from samtok_ros.runtime.worker import Priority, Worker
 
 WAIT_S = 30
 
@@ -40,7 +43,9 @@ class Bench:
         self.lines = []
         self.statistics = Statistics()
         self.problems = ProblemLog(self.lines.append)
-        self.stream = GroundingStream(self.worker, self._publish, self.problems, self.statistics)
+        self.now_ns = 0
+        self.stream = GroundingStream(self.worker, self._publish, self.problems, self.statistics,
+                                      lambda: self.now_ns)
         self.settings = settings or GroundingSettings()
         self.stream.configure(self.settings, FakeBackend(FakeSettings(**fake)).load_grounding())
         self.worker.start()
@@ -208,7 +213,7 @@ def test_answer_when_the_model_fails_then_it_is_closed_as_failed_with_what_was_s
     (result,) = bench.wait(1)
     assert result.status == Status.FAILED
     assert 'out of memory' in result.message
-    assert bench.lines == ['no answer for image 5: the fake device ran out of memory.']
+    assert bench.lines[0].startswith('no answer for image 5: the device ran out of memory')
 
 
 def test_answer_when_something_unforeseen_happens_then_it_is_closed_and_the_next_is_done(make):
@@ -217,7 +222,7 @@ def test_answer_when_something_unforeseen_happens_then_it_is_closed_and_the_next
     bench.worker.report_to(told.append)
     model = bench.stream._model
     bench.stream._model = type('Broken', (), {
-        'tokenizer_id': 'x@1', 'ground': lambda self, *args: iter([1 / 0])})()
+        'tokenizer_id': 'x@1', 'answer': lambda self, *args: iter([1 / 0])})()
     bench.stream.open()
     bench.stream.set_goal('two mugs', 0)
     bench.stream.put_frame(frame(5))
@@ -248,3 +253,120 @@ def test_settings_when_changed_while_running_then_the_next_frame_has_them(make):
     bench.stream.put_frame(frame(5))
     (result,) = bench.wait(1)
     assert (result.status, len(result.regions)) == (Status.TRUNCATED, 1)
+
+
+def test_image_when_it_is_too_old_then_it_is_dropped_with_both_stamps_and_the_way_out(make):
+    bench = make(GroundingSettings(input=InputSettings(max_age_s=0.5)))
+    bench.now_ns = 10_000_000_000
+    bench.stream.open()
+    bench.stream.set_goal('one mug', 0)
+    bench.stream.put_frame(frame(9_400_000_000))
+    bench.wait_for(lambda: bench.statistics.total('frames_stale'))
+    assert 'it is 0.600 s old, more than 0.5 s' in bench.lines[0]
+    assert 'its stamp is 9.400000000, ROS time is 10.000000000. Set use_sim_time' in bench.lines[0]
+    bench.stream.put_frame(frame(9_500_000_000))
+    assert [result.stamp_ns for result in bench.wait(1)] == [9_500_000_000]
+    assert bench.problems.counts() == {'stale_image': 1}
+
+
+@pytest.mark.parametrize('now_ns', [0, 100])
+def test_image_when_the_clock_has_not_come_or_is_behind_then_it_is_not_too_old(make, now_ns):
+    bench = make(GroundingSettings(input=InputSettings(max_age_s=0.001)))
+    bench.now_ns = now_ns
+    bench.stream.open()
+    bench.stream.set_goal('one mug', 0)
+    bench.stream.put_frame(frame(5_000_000_000))
+    bench.wait(1)
+
+
+def test_answer_when_more_urgent_work_cuts_in_then_it_is_what_it_would_have_been(make):
+    alone = make()
+    alone.stream.open()
+    alone.stream.set_goal('three mugs', 0)
+    alone.stream.put_frame(frame(5))
+    (expected,) = alone.wait(1)
+
+    bench = make(GroundingSettings(limits=LimitSettings(deadline_s=0.5)))
+    between = []
+
+    def cut_in():
+        between.extend(bench.stream._model.answer(
+            np.zeros((8, 8, 3), np.uint8), Question(goal_instruction('four cups'), 'four cups'),
+            GenerationLimits(), lambda: False))
+        # Longer than the stream's answer may take: the time of others does not count.
+        threading.Event().wait(0.6)
+
+    bench.stream.open()
+    bench.stream.set_goal('three mugs', 0)
+    publish = bench.stream._publish
+
+    def publish_and_cut_in(result):
+        publish(result)
+        if len(result.regions) == 1:
+            bench.worker.submit(Priority.ACTION, cut_in)
+
+    bench.stream._publish = publish_and_cut_in
+    bench.stream.put_frame(frame(5))
+    (result,) = bench.wait(1)
+    assert between[-1].complete
+    assert (result.answer, result.status) == (expected.answer, expected.status)
+    assert [r.codes for r in result.regions] == [r.codes for r in expected.regions]
+
+
+def test_answer_when_its_time_is_over_then_it_is_truncated_with_what_was_said(make):
+    bench = make(GroundingSettings(limits=LimitSettings(deadline_s=0.2)), token_s=0.01)
+    bench.stream.open()
+    bench.stream.set_goal('many mugs', 0)
+    bench.stream.put_frame(frame(5))
+    (result,) = bench.wait(1)
+    assert result.status == Status.TRUNCATED
+    assert 0 < len(result.regions) < 40
+
+
+def test_clear_goal_when_the_model_speaks_then_the_answer_is_cancelled_and_images_wait(make):
+    bench = make(token_s=0.02)
+    bench.stream.open()
+    bench.stream.set_goal('many mugs', 0)
+    bench.stream.put_frame(frame(5))
+    bench.wait_for(lambda: bench.results)
+    bench.stream.clear_goal()
+    assert bench.wait(1)[0].status == Status.CANCELLED
+    bench.stream.put_frame(frame(6))
+    bench.stream.put_frame(frame(7))
+    assert bench.statistics.total('frames_without_goal') == 1
+    assert bench.stream.set_goal('one mug', 0).goal_id == 2
+
+
+def test_regions_when_an_answer_is_closed_then_their_ids_are_known_until_one_with_regions(make):
+    bench = make()
+    bench.stream.open()
+    shown = frame(5)
+    bench.stream.set_goal('two mugs', 0)
+    bench.stream.put_frame(shown)
+    (first,) = bench.wait(1)
+    assert shown.last_regions == first.regions
+    bench.stream.set_goal('nothing', 0)
+    bench.wait(2)
+    assert shown.last_regions == first.regions
+    bench.stream.set_goal('one cup', 0)
+    last = bench.wait(3)[2]
+    assert shown.last_regions == last.regions
+
+
+def test_time_jump_when_told_then_the_frame_at_hand_is_forgotten(make):
+    bench = make()
+    bench.stream.put_frame(frame(5))
+    bench.stream.time_jumped_back()
+    assert bench.stream.frames_waiting == 0
+    bench.stream.open()
+    bench.stream.set_goal('one mug', 0)
+    assert bench.stream.frames_waiting == 0
+
+
+@pytest.mark.parametrize('text', ['left of <region:1>', '...'])
+def test_goal_when_the_model_cannot_be_told_it_then_it_is_refused_and_the_old_one_holds(make, text):
+    bench = make()
+    bench.stream.set_goal('one mug', 0)
+    with pytest.raises(ConfigError, match='a goal of the action ground'):
+        bench.stream.set_goal(text, 0)
+    assert bench.stream.goals.newest().text == 'one mug'

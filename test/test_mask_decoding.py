@@ -8,10 +8,12 @@ import pytest
 
 from samtok_ros.config import FakeSettings, MaskTokenizerSettings, WordsSettings
 from samtok_ros.errors import DeviceError
+from samtok_ros.masks.boxes import box_of_mask
 from samtok_ros.regions import ImageSize, Region
 from samtok_ros.runtime.fake_backend import FakeBackend
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
-from samtok_ros.runtime.mask_decoding import MaskDecoding, best_region, box_of_mask
+from samtok_ros.runtime.mask_access import LocalMaskAccess
+from samtok_ros.runtime.mask_decoding import MaskDecoding, best_region
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.statistics import Statistics
@@ -34,7 +36,7 @@ def words(stamp_ns, *codes, **fields):
 class Bench:
     """Decoding with its worker and a clock that stands until it is moved."""
 
-    def __init__(self, queue=100):
+    def __init__(self, queue=100, **wiring):
         self.now = 100.0
         self.published, self.lines = [], []
         self.worker = Worker()
@@ -43,11 +45,11 @@ class Bench:
         self.statistics = Statistics()
         self.decoding = MaskDecoding(
             self.worker, lambda result, frame: self.published.append(result), self.problems,
-            self.statistics, now=lambda: self.now)
+            self.statistics, now=lambda: self.now, **wiring)
         self.loaded = FakeBackend(FakeSettings()).load_masks()
         self.decoding.configure(
-            MaskTokenizerSettings(words=WordsSettings(wait_s=2.0, queue=queue)), self.loaded,
-            self.frames)
+            MaskTokenizerSettings(words=WordsSettings(wait_s=2.0, queue=queue)),
+            LocalMaskAccess(self.loaded, self.frames, self.statistics), self.frames)
         self.decoding.open()
 
     def run(self):
@@ -103,6 +105,70 @@ def test_words_when_they_grow_then_nothing_is_decoded_twice_and_memory_is_given_
     assert not bench.frames.get(7).decoded
 
 
+def test_answer_when_complete_then_requests_can_name_its_regions_by_id(bench):
+    bench.arrive(7)
+    bench.decoding.put_words(words(7, (1, 2), complete=False))
+    bench.run()
+    assert bench.frames.get(7).last_regions == ()
+    bench.decoding.put_words(words(7, (1, 2), (3, 4)))
+    bench.decoding.put_words(words(7, goal_id=2))
+    bench.run()
+    known = bench.frames.get(7).last_regions
+    assert [(region.region_id, region.codes) for region in known] == [(1, (1, 2)), (2, (3, 4))]
+    assert all(region.mask is None for region in known)
+
+
+def test_answer_when_the_model_that_speaks_is_in_this_process_then_it_closes_its_answers():
+    bench = Bench(closes_answers=False)
+    bench.arrive(7)
+    bench.decoding.put_words(words(7, (1, 2)))
+    assert len(bench.run()) == 1
+    assert bench.frames.get(7).last_regions == ()
+    bench.worker.stop(WAIT_S)
+
+
+def test_words_when_forgotten_then_neither_those_that_wait_nor_those_in_the_queue_are_decoded(
+        bench):
+    bench.arrive(7)
+    for stamp_ns in (7, 8):
+        bench.decoding.put_words(words(stamp_ns, (1, 2)))
+    assert bench.decoding.waiting == 2
+    bench.decoding.forget()
+    bench.arrive(8)
+    assert bench.run() == []
+    bench.decoding.put_words(words(7, (1, 2)))
+    assert len(bench.run()) == 1
+
+
+def test_words_when_released_then_those_that_still_come_are_let_go(bench):
+    bench.decoding.release()
+    bench.decoding.put_words(words(7, (1, 2)))
+    assert bench.decoding.waiting == 0
+    assert bench.statistics.total('words_in') == 0
+
+
+def test_words_when_their_masks_would_fill_the_memory_then_they_are_dropped_with_the_reason(
+        bench):
+    size = ImageSize(4000, 5000)
+    huge = Frame(7, 'camera', lambda: pytest.fail('pixels are read'), 0, lambda: size)
+    bench.frames.put(huge)
+    bench.decoding.put_words(words(7, *((1, code) for code in range(64)), size=size))
+    assert bench.run() == []
+    assert bench.problems.counts() == {'decode_failed': 1}
+    assert '64 masks of 4000 x 5000 pixels are too much at once' in bench.lines[0]
+
+
+def test_words_when_a_step_has_a_bug_then_they_are_dropped_and_the_worker_reports_it(bench):
+    errors = []
+    bench.worker.report_to(errors.append)
+    bench.loaded.model.decode = lambda features, codes: 1 / 0
+    bench.arrive(7)
+    bench.decoding.put_words(words(7, (1, 2)))
+    assert bench.run() == []
+    assert bench.problems.counts() == {'decode_failed': 1}
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+
+
 def test_words_when_a_later_message_of_the_answer_waits_then_the_earlier_is_skipped(bench):
     bench.arrive(7)
     for message in (words(7, (1, 2), complete=False), words(7, (1, 2), (3, 4))):
@@ -140,9 +206,9 @@ def test_words_when_the_frame_never_comes_then_they_are_dropped_with_the_reason(
 
 @pytest.mark.parametrize('kind, message, reason', [
     ('tokenizer_mismatch', words(7, (1, 2), tokenizer_id='other@1'), "'other@1'"),
-    ('bad_codes', words(7, (1, 256)), 'codes [1, 256], expected 2 codes below 256'),
-    ('bad_codes', words(7, (1,)), 'codes [1], expected 2'),
-    ('bad_codes', words(7, (1, 2), (1, 2, 3)), 'region 2 has codes [1, 2, 3]'),
+    ('bad_codes', words(7, (1, 256)), 'expected 2 codes below 256, got [1, 256]'),
+    ('bad_codes', words(7, (1,)), 'expected 2 codes below 256, got [1]'),
+    ('bad_codes', words(7, (1, 2), (1, 2, 3)), 'region 2: codes are not of this mask tokenizer'),
     ('size_mismatch', words(7, (1, 2), size=ImageSize(480, 640)), '480 x 640'),
 ])
 def test_words_when_they_do_not_fit_then_they_are_dropped_with_the_reason(

@@ -9,6 +9,9 @@ import pytest
 torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
 
+from safetensors.torch import load_file  # noqa: E402
+
+from samtok_ros.errors import ConfigError  # noqa: E402
 from samtok_ros.language.tiny_vlm import TinyVlmConfig  # noqa: E402
 from samtok_ros.scenes.geometry import COLOURS, SHAPES, SIZES  # noqa: E402
 from samtok_ros.training.imagined_scenes import ImaginedObject, ImaginedScene  # noqa: E402
@@ -139,6 +142,42 @@ def test_train_vlm_when_resumed_then_same_as_in_one_go(scenes, tmp_path):
     whole, parts = (RunDirectory(tmp_path / name).load()['learner'] for name in ('whole', 'parts'))
     for name, value in whole.items():
         assert torch.equal(value, parts[name]), name
+
+
+def test_train_vlm_when_started_from_a_model_then_its_weights_by_name_and_its_rows_by_text(
+        scenes, tmp_path):
+    from transformers import AutoTokenizer
+
+    data = _data(scenes, tmp_path / 'images')
+    train_vlm(data, tmp_path / 'first', _config(2))
+    export_vlm(tmp_path / 'first', tmp_path / 'out')
+    # Another text tokenizer: other pieces, and other ids for those that both have.
+    other = replace(_config(2), vlm=replace(SIZES_OF_MODEL, text_pieces=420), corpus_scenes=40)
+    started = replace(other, steps=1, lr_matrix=0.0, lr_other=0.0, weight_decay=0.0)
+    learner = train_vlm(replace(data, start=tmp_path / 'out'), tmp_path / 'second', started)
+    old = load_file(tmp_path / 'out' / 'model.safetensors')
+    new = learner.model.state_dict()
+    layer = 'model.language_model.layers.0.self_attn.q_proj.weight'
+    assert torch.allclose(new[layer], old[layer].float(), atol=1e-3)
+    ids = [AutoTokenizer.from_pretrained(tmp_path / folder, local_files_only=True).get_vocab()
+           for folder in ('out', 'second/model')]
+    table = 'model.language_model.embed_tokens.weight'
+    moved = 0
+    for token in ('<|mt_0007|>', '<|im_end|>', 'No', 'a'):
+        if token in ids[0] and token in ids[1]:
+            moved += ids[0][token] != ids[1][token]
+            assert torch.allclose(new[table][ids[1][token]], old[table][ids[0][token]].float(),
+                                  atol=1e-3)
+    assert moved
+
+
+def test_load_start_when_the_sizes_differ_then_says_so(scenes, tmp_path):
+    data = _data(scenes, tmp_path / 'images')
+    train_vlm(data, tmp_path / 'first', _config(1))
+    export_vlm(tmp_path / 'first', tmp_path / 'out')
+    deeper = replace(_config(1), vlm=replace(SIZES_OF_MODEL, text_layers=4))
+    with pytest.raises(ConfigError, match='other sizes'):
+        train_vlm(replace(data, start=tmp_path / 'out'), tmp_path / 'second', deeper)
 
 
 def test_validate_when_model_is_new_then_every_figure_is_a_share(scenes, tmp_path):

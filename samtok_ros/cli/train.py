@@ -59,6 +59,9 @@ def _add_vlm(steps) -> None:
     parser.add_argument('--processes', type=positive, default=1,
                         help='of the fine-tuning: one per core on a CPU, 1 on a GPU '
                         '(default: %(default)s)')
+    parser.add_argument('--start', type=Path, metavar='DIR',
+                        help='finished model of the same sizes to go on from, such as the embedded '
+                        'one; without it the model is made from nothing')
     parser.set_defaults(run=run_vlm)
 
 
@@ -131,7 +134,7 @@ def run_vlm(arguments: argparse.Namespace) -> None:
 
     _log_to_terminal()
     inputs = VlmInputs(arguments.scenes, arguments.tokenizer, arguments.run_dir,
-                       arguments.validation)
+                       arguments.validation, arguments.start)
     out = train_all_stages(inputs, recipe(arguments.hours, choose_device(arguments.device),
                                           arguments.processes, arguments.seed))
     print(f'model in {out}')

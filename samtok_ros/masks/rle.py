@@ -25,10 +25,18 @@ def mask_to_rle(mask: np.ndarray) -> np.ndarray:
         raise ImageError('mask has the wrong form', expected='(H, W) bool',
                          got=f'{mask.shape} {mask.dtype}')
     ImageSize(*mask.shape)
-    flat = mask.ravel(order='F')
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    first = [0, 0] if flat[0] else [0]
-    return np.diff(np.concatenate([first, changes, [flat.size]])).astype(np.uint32)
+    # Columns without a pixel of the region have no changes; the others are copied column by column.
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not len(columns):
+        return np.array([mask.size], np.uint32)
+    start = int(columns[0]) * len(mask)
+    flat = mask[:, columns[0]:columns[-1] + 1].ravel(order='F')
+    changes = start + 1 + np.flatnonzero(flat[1:] != flat[:-1])
+    # Where the region begins or ends with these columns, there is a change at their border.
+    begin = [start] if flat[0] else []
+    stop = start + flat.size
+    end = [stop] if flat[-1] and stop < mask.size else []
+    return np.diff(np.concatenate([[0], begin, changes, end, [mask.size]])).astype(np.uint32)
 
 
 def rle_to_mask(

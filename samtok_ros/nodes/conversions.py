@@ -6,7 +6,9 @@ the bounds of the messages here, because a publisher refuses longer texts only w
 """
 
 import array
+from collections.abc import Sequence
 from functools import partial
+from unicodedata import category
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -14,13 +16,12 @@ from sensor_msgs.msg import CompressedImage, Image, RegionOfInterest
 from std_msgs.msg import Header
 
 from samtok_ros.errors import ConfigError, ImageError, SpanError
-from samtok_ros.image.encodings import image_to_rgb
+from samtok_ros.image.encodings import check_image, image_to_rgb
 from samtok_ros.masks.rle import mask_to_rle
-from samtok_ros.msg import Goal, MaskWord, MaskWords, RegionMask, RegionMasks
+from samtok_ros.msg import FrameInfo, Goal, MaskWord, MaskWords, RegionMask, RegionMasks
 from samtok_ros.regions import ImageSize, Region
-from samtok_ros.runtime.compressed import decode_image
+from samtok_ros.runtime.compressed import compressed_size, decode_image
 from samtok_ros.runtime.frame_cache import Frame
-from samtok_ros.runtime.mask_decoding import box_of_mask
 from samtok_ros.runtime.records import FrameResult, Status
 
 MAX_GOAL_BYTES = 1024
@@ -31,8 +32,6 @@ MAX_RUNS = 65536
 MAX_REGIONS = 64
 
 _NS_PER_S = 1_000_000_000
-_VIEW_OF = {'bgr8': 'rgb8', 'bgra8': 'rgba8'}
-"""Encodings with the same layout of which reading costs no copy; enough to check a message."""
 
 
 def stamp_to_ns(stamp: Time) -> int:
@@ -63,6 +62,10 @@ def goal_text(message: Goal) -> str:
     # The middleware puts this character in the place of bytes that are no UTF-8.
     if '\N{REPLACEMENT CHARACTER}' in message.text:
         raise ConfigError('goal text is not valid UTF-8', fix='send UTF-8 text')
+    control = next((c for c in message.text if category(c) == 'Cc' and c not in '\t\n\r'), None)
+    if control is not None:
+        raise ConfigError('goal text has a control character', got=f'U+{ord(control):04X}',
+                          fix='send plain text')
     return message.text.strip()
 
 
@@ -71,20 +74,24 @@ def has_markers(text: str) -> bool:
     return '<|' in text
 
 
-def image_to_frame(message: Image, max_pixels: float) -> Frame:
+def image_to_frame(message: Image, max_pixels: float, convert_raw: bool = False) -> Frame:
     """Wrap an image message; its layout is checked, its pixels are read later.
 
+    Args:
+        message: the image.
+        max_pixels: larger images are refused.
+        convert_raw: whether Bayer and YUV images are converted; else they are refused.
     Raises:
         ImageError: no usable stamp, unknown encoding, no pixels or too many, data that do not
             fit the size.
     """
     stamp_ns = _checked_stamp(message.header)
-    read = partial(image_to_rgb, message.data, message.height, message.width,
-                   step=message.step, is_bigendian=bool(message.is_bigendian),
-                   max_pixels=max_pixels)
-    read(encoding=_VIEW_OF.get(message.encoding, message.encoding))
-    return Frame(stamp_ns, message.header.frame_id, partial(read, encoding=message.encoding),
-                 len(message.data))
+    layout = (message.data, message.height, message.width, message.encoding, message.step)
+    limits = {'max_pixels': max_pixels, 'convert_raw': convert_raw}
+    size = check_image(*layout, **limits)
+    return Frame(stamp_ns, message.header.frame_id,
+                 partial(image_to_rgb, *layout, bool(message.is_bigendian), **limits),
+                 len(message.data), lambda: size)
 
 
 def compressed_to_frame(message: CompressedImage, max_pixels: float) -> Frame:
@@ -97,17 +104,18 @@ def compressed_to_frame(message: CompressedImage, max_pixels: float) -> Frame:
     if not message.data:
         raise ImageError('compressed image has no data', fix='check the camera driver')
     return Frame(stamp_ns, message.header.frame_id,
-                 partial(decode_image, message.data, max_pixels), len(message.data))
+                 partial(decode_image, message.data, max_pixels), len(message.data),
+                 partial(compressed_size, message.data, max_pixels))
 
 
 def result_to_words(result: FrameResult) -> MaskWords:
     """Return what the language model said as a message; `words_to_result` is the inverse."""
     message = MaskWords(
         header=header_of(result), height=result.size.height, width=result.size.width,
-        tokenizer_id=result.tokenizer_id, goal=_cut(result.goal, MAX_GOAL_BYTES),
-        goal_id=result.goal_id, answer=_cut(result.answer, MAX_ANSWER_BYTES),
+        tokenizer_id=result.tokenizer_id, goal=cut_text(result.goal, MAX_GOAL_BYTES),
+        goal_id=result.goal_id, answer=cut_text(result.answer, MAX_ANSWER_BYTES),
         complete=result.complete, malformed_spans=result.malformed_count,
-        status=int(result.status), message=_cut(result.message, MAX_MESSAGE_BYTES))
+        status=int(result.status), message=cut_text(result.message, MAX_MESSAGE_BYTES))
     message.words = [_word_of(region) for region in result.regions[:MAX_REGIONS]]
     return message
 
@@ -117,7 +125,7 @@ def words_to_result(message: MaskWords) -> FrameResult:
 
     Raises:
         ImageError: no usable stamp or no image size.
-        SpanError: a word without codes, or an unknown status.
+        SpanError: an unknown status, or see words_to_regions.
     """
     if message.status not in set(Status):
         raise SpanError('mask words have an unknown status', expected='0 to 4',
@@ -126,9 +134,21 @@ def words_to_result(message: MaskWords) -> FrameResult:
         _checked_stamp(message.header), message.header.frame_id,
         ImageSize(message.height, message.width), message.tokenizer_id, message.goal,
         message.goal_id, message.answer, message.complete,
-        tuple(Region(word.id, tuple(word.codes), word.label, word.score)
-              for word in message.words),
-        message.malformed_spans, Status(message.status), message.message)
+        words_to_regions(message.words), message.malformed_spans, Status(message.status),
+        message.message)
+
+
+def words_to_regions(messages: Sequence[MaskWord]) -> tuple[Region, ...]:
+    """Return words as regions without masks.
+
+    Raises:
+        SpanError: a word without codes, or with a score that is no probability.
+    """
+    for word in messages:
+        if not 0 <= word.score <= 1:
+            raise SpanError(f'score of word {word.id} is no probability', expected='0 to 1',
+                            got=word.score)
+    return tuple(Region(word.id, tuple(word.codes), word.label, word.score) for word in messages)
 
 
 def result_to_masks(result: FrameResult) -> RegionMasks:
@@ -138,14 +158,14 @@ def result_to_masks(result: FrameResult) -> RegionMasks:
     """
     message = RegionMasks(
         header=header_of(result), height=result.size.height, width=result.size.width,
-        tokenizer_id=result.tokenizer_id, goal=_cut(result.goal, MAX_GOAL_BYTES),
+        tokenizer_id=result.tokenizer_id, goal=cut_text(result.goal, MAX_GOAL_BYTES),
         goal_id=result.goal_id, complete=result.complete, status=int(result.status))
     message.masks = [_mask_of(region) for region in result.regions[:MAX_REGIONS]]
     too_long = [mask.id for mask in message.masks if not mask.rle]
     notes = [result.message] if result.message else []
     if too_long:
         notes.append(f'masks of more than {MAX_RUNS} runs are left out: regions {too_long}')
-    message.message = _cut('. '.join(notes), MAX_MESSAGE_BYTES)
+    message.message = cut_text('. '.join(notes), MAX_MESSAGE_BYTES)
     return message
 
 
@@ -156,6 +176,25 @@ def mask_to_image(result: FrameResult, mask: np.ndarray | None) -> Image:
         mask.astype(np.uint8) * 255)
     return Image(header=header_of(result), height=size.height, width=size.width, encoding='mono8',
                  is_bigendian=0, step=size.width, data=byte_array(pixels))
+
+
+def labels_to_image(result: FrameResult, labels: np.ndarray) -> Image:
+    """Return (H, W) uint16 region numbers as a 16UC1 image with the stamp of their image."""
+    size = result.size
+    return Image(header=header_of(result), height=size.height, width=size.width, encoding='16UC1',
+                 is_bigendian=0, step=2 * size.width,
+                 data=byte_array(labels.astype('<u2', copy=False)))
+
+
+def frame_info(frame: Frame) -> FrameInfo:
+    """Say which frame is cached.
+
+    Raises:
+        ImageError: the frame cannot be read as an image.
+    """
+    size = frame.size
+    return FrameInfo(header=header_of(frame), height=size.height, width=size.width,
+                     features_cached=frame.features is not None)
 
 
 def jpeg_to_message(result: FrameResult, jpeg: bytes) -> CompressedImage:
@@ -177,7 +216,7 @@ def byte_array(pixels: np.ndarray) -> array.array:
 
 def _word_of(region: Region) -> MaskWord:
     return MaskWord(id=region.region_id, codes=array.array('H', region.codes),
-                    score=_unit(region.score), label=_cut(region.label, MAX_LABEL_BYTES))
+                    score=_unit(region.score), label=cut_text(region.label, MAX_LABEL_BYTES))
 
 
 def _mask_of(region: Region) -> RegionMask:
@@ -185,11 +224,11 @@ def _mask_of(region: Region) -> RegionMask:
     rle = array.array('I')
     if len(runs) <= MAX_RUNS:
         rle.frombytes(memoryview(runs).cast('B'))
-    left, top, right, bottom = box_of_mask(region.mask) or (0, 0, 0, 0)
+    left, top, right, bottom = map(int, region.box_xyxy or (0, 0, 0, 0))
     return RegionMask(
         id=region.region_id, codes=array.array('H', region.codes),
-        label=_cut(region.label, MAX_LABEL_BYTES), score=_unit(region.score),
-        mask_score=_unit(region.mask_score or 0.0), area_px=int(region.mask.sum()),
+        label=cut_text(region.label, MAX_LABEL_BYTES), score=_unit(region.score),
+        mask_score=_unit(region.mask_score or 0.0), area_px=int(np.count_nonzero(region.mask)),
         box=RegionOfInterest(x_offset=left, y_offset=top, width=right - left,
                              height=bottom - top), rle=rle)
 
@@ -209,7 +248,7 @@ def _unit(score: float) -> float:
     return float(min(max(score, 0.0), 1.0)) if score == score else 0.0
 
 
-def _cut(text: str, max_bytes: int) -> str:
+def cut_text(text: str, max_bytes: int) -> str:
     """Cut a text to the bound of a message field, between two characters."""
     data = text.encode(errors='replace')
     return text if len(data) <= max_bytes else data[:max_bytes].decode(errors='ignore')

@@ -7,10 +7,11 @@ from samtok_ros.msg import Goal, MaskWords
 from samtok_ros.nodes.conversions import goal_text, has_markers, result_to_words, stamp_to_ns
 from samtok_ros.nodes.health import Health
 from samtok_ros.nodes.image_input import ImageInput
-from samtok_ros.nodes.lifecycle import PerceptionNode
+from samtok_ros.nodes.lifecycle import INTERRUPT_S, PerceptionNode
 from samtok_ros.nodes.parts import inference_health, model_health, output_health, words_health
 from samtok_ros.nodes.publishers import OutputPublisher, results_qos
 from samtok_ros.nodes.raw_subscription import RawSubscription
+from samtok_ros.nodes.request_servers import RequestServers
 from samtok_ros.nodes.spin import run
 from samtok_ros.runtime.backend import GroundingModel, make_backend
 from samtok_ros.runtime.frame_cache import Frame
@@ -20,12 +21,13 @@ from samtok_ros.runtime.shared import SharedRuntime
 
 
 class GroundingNode(PerceptionNode):
-    """Grounds the standing goal in the newest image, again and again."""
+    """Grounds the standing goal in the newest image, again and again, and answers requests."""
 
     def __init__(self, runtime: SharedRuntime) -> None:
         super().__init__('grounding', runtime)
         self._stream = GroundingStream(runtime.worker, self._publish_result, self.problems,
-                                       self.statistics)
+                                       self.statistics, self.ros_now_ns)
+        self._requests = RequestServers(self, self._stream.clear_goal)
         self._model: GroundingModel | None = None
         self._words: OutputPublisher | None = None
         self._goals: RawSubscription | None = None
@@ -34,7 +36,9 @@ class GroundingNode(PerceptionNode):
     def set_up(self) -> None:
         """Load the vision-language model and create the outputs and the goal input."""
         self._model = make_backend(self.settings.model, self.settings.fake).load_grounding()
+        self.warm_up(self._model.warm_up)
         self._stream.configure(self.settings, self._model)
+        self._requests.configure(self._model)
         self._words = self.create_output(MaskWords, 'mask_words', results_qos())
         # Before the images and in their callback group: a goal that was delivered before an image
         # is handled before it.
@@ -46,31 +50,48 @@ class GroundingNode(PerceptionNode):
 
     def begin(self) -> None:
         """Take images."""
-        self._images = ImageInput(self, self.settings.input, self._on_frame, self.inputs,
-                                  self.problems, self.statistics)
+        self._images = self.take_images(self._on_frame)
         self._stream.open()
+        self._requests.open()
         self.get_logger().info(f'images from {self._images.describe()}')
 
     def end(self) -> None:
-        """Take no more images."""
+        """Take no more images, and end what is being answered."""
         if self._images is not None:
             self._images.destroy()
             self._images = None
-        if not self._stream.close():
+        requests_ended = self._requests.close('the node was deactivated')
+        if not (self._stream.close() and requests_ended):
             self.get_logger().warning('the model is still busy with one step')
 
     def tear_down(self) -> None:
         """Free the model and the outputs."""
         self._stream.release()
+        self._requests.release()
         self._model = None
         for part in (self._goals, self._words):
             if part is not None:
                 part.destroy()
         self._goals = self._words = None
 
+    def destroy_node(self) -> None:
+        """Withdraw everything, the actions included."""
+        self._requests.destroy()
+        super().destroy_node()
+
     def settings_changed(self) -> None:
         """See PerceptionNode."""
         self._stream.change_settings(self.settings)
+        self._requests.settings_changed()
+
+    def time_jumped_back(self) -> None:
+        """See PerceptionNode."""
+        self._stream.time_jumped_back()
+        self._requests.time_jumped_back()
+
+    def interrupt(self) -> None:
+        """See PerceptionNode."""
+        self._requests.close('the node ends', INTERRUPT_S)
 
     def parts_health(self) -> Mapping[str, Health]:
         """See PerceptionNode."""
@@ -80,11 +101,15 @@ class GroundingNode(PerceptionNode):
             'inference': inference_health(self.statistics, self.problems, {
                 'goals': self.statistics.total('goals'),
                 'goal_id': goal.goal_id if goal else 0,
-                'frames_waiting': self._stream.frames_waiting}),
+                'worker': self.worker_state(),
+                'frames_waiting': self._stream.frames_waiting,
+                'kept_megabytes': f'{self._model.kept_bytes / 1e6:.1f}',
+            }, self.settings.max_rate_hz),
             'output': output_health(self.statistics, self.problems, self._words),
             'words': words_health(self.statistics, self.problems),
+            'requests': self._requests.health(),
             'model': model_health(self.settings.model, self._model.name, self._model.device,
-                                  self._model.tokenizer_id),
+                                  self._model.tokenizer_id, self._model.facts),
         }
 
     def _on_goal(self, message: Goal) -> None:
@@ -92,8 +117,8 @@ class GroundingNode(PerceptionNode):
         if has_markers(text):
             self.problems.report('goal_with_markers', 'the goal holds mask words or chat markers; '
                                  'they are read as ordinary text')
-        self.statistics.count('goals')
         goal = self._stream.set_goal(text, stamp_to_ns(message.header.stamp))
+        self.statistics.count('goals')
         self.get_logger().info(f'goal {goal.goal_id}: ' + (
             f'{len(text)} characters' if text else 'cleared'))
         self.get_logger().debug(f'goal {goal.goal_id}: {text!r}')

@@ -2,12 +2,14 @@
 """What diagnostics say: one status per part of a node, published once a second."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 
 _PERIOD_S = 1.0
@@ -55,6 +57,13 @@ class HealthReporter:
         self._timer = node.create_timer(
             _PERIOD_S, self.publish, callback_group=MutuallyExclusiveCallbackGroup(),
             clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._news = node.create_guard_condition(
+            self.publish, callback_group=MutuallyExclusiveCallbackGroup())
+
+    def soon(self) -> None:
+        """Publish as soon as the executor has a thread for it; from any thread, with any lock."""
+        with suppress(InvalidHandle):  # The node is gone, and nobody asks any more.
+            self._news.trigger()
 
     def publish(self) -> None:
         """Publish now; also called on events that somebody may wait for."""

@@ -5,31 +5,25 @@ from collections.abc import Mapping
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
-from sensor_msgs.msg import CompressedImage, Image
 
-from samtok_ros.masks.overlay import draw_regions
-from samtok_ros.msg import MaskWords, RegionMasks
-from samtok_ros.nodes.conversions import (
-    jpeg_to_message,
-    mask_to_image,
-    result_to_masks,
-    words_to_result,
-)
+from samtok_ros.msg import MaskWords
+from samtok_ros.nodes.conversions import words_to_result
 from samtok_ros.nodes.health import Health, Level
 from samtok_ros.nodes.image_input import ImageInput
 from samtok_ros.nodes.lifecycle import PerceptionNode
+from samtok_ros.nodes.mask_outputs import MaskOutputs
+from samtok_ros.nodes.mask_services import MaskServices
 from samtok_ros.nodes.parts import inference_health, model_health, output_health, words_health
-from samtok_ros.nodes.publishers import OutputPublisher, latched_qos, picture_qos, results_qos
+from samtok_ros.nodes.publishers import results_qos
 from samtok_ros.nodes.raw_subscription import RawSubscription
 from samtok_ros.nodes.spin import run
 from samtok_ros.runtime.backend import LoadedMaskModel, make_backend
-from samtok_ros.runtime.compressed import encode_jpeg
-from samtok_ros.runtime.frame_cache import Frame
-from samtok_ros.runtime.mask_decoding import MaskDecoding, best_region
-from samtok_ros.runtime.records import FrameResult, Status
+from samtok_ros.runtime.frame_cache import Frame, stamp_text
+from samtok_ros.runtime.mask_access import LocalMaskAccess
+from samtok_ros.runtime.mask_decoding import MaskDecoding
+from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.shared import SharedRuntime
 
-_HAS_TARGET = (Status.OK, Status.NO_TARGET, Status.TRUNCATED)
 _EXPIRY_PERIOD_S = 0.1
 
 
@@ -46,10 +40,13 @@ class MaskTokenizerNode(PerceptionNode):
         super().__init__('mask_tokenizer', runtime)
         self._takes_images = takes_images
         self._decoding = MaskDecoding(runtime.worker, self._publish_result, self.problems,
-                                      self.statistics)
+                                      self.statistics, closes_answers=takes_images)
         runtime.listen(self._decoding.frame_arrived)
+        self._mask_services = MaskServices(self)
         self._loaded: LoadedMaskModel | None = None
-        self._outputs: dict[str, OutputPublisher] = {}
+        self._access: LocalMaskAccess | None = None
+        self._outputs: MaskOutputs | None = None
+        self._last_done_ns = 0
         self._words: RawSubscription | None = None
         self._images: ImageInput | None = None
         self.create_timer(_EXPIRY_PERIOD_S, self._decoding.drop_expired,
@@ -59,87 +56,90 @@ class MaskTokenizerNode(PerceptionNode):
     def set_up(self) -> None:
         """Load the mask tokenizer and create the outputs."""
         self._loaded = make_backend(self.settings.model, self.settings.fake).load_masks()
-        self._decoding.configure(self.settings, self._loaded, self.runtime.frames)
-        self._outputs = {
-            'masks': self.create_output(RegionMasks, 'masks', results_qos()),
-            'target': self.create_output(Image, 'target/mask', latched_qos()),
-            'overlay': self.create_output(CompressedImage, 'overlay/compressed', picture_qos()),
-        }
+        self._access = LocalMaskAccess(self._loaded, self.runtime.frames, self.statistics)
+        self._decoding.configure(self.settings, self._access, self.runtime.frames)
+        self.warm_up(self._loaded.warm_up)
+        self._outputs = MaskOutputs(self)
+        self.runtime.mask_access = self._access
         self.get_logger().info(
             f'mask tokenizer {self._loaded.model.tokenizer_id} on {self._loaded.device} -> '
-            + ', '.join(output.topic for output in self._outputs.values()))
+            + ', '.join(output.topic for output in self._outputs.all))
 
     def begin(self) -> None:
-        """Take images and words."""
+        """Take images, words and calls."""
+        self._outputs.open()
         self._decoding.open()
+        self._mask_services.open(self._access)
         self._words = RawSubscription(self, MaskWords, 'mask_words', self._on_words, results_qos(),
                                       self.inputs, self.problems, 'bad_words')
         source = 'the grounding node of this process'
         if self._takes_images:
-            self._images = ImageInput(self, self.settings.input, self.runtime.frame_arrived,
-                                      self.inputs, self.problems, self.statistics)
+            self._images = self.take_images(self.runtime.frame_arrived)
             source = self._images.describe()
         self.get_logger().info(f'images from {source}, words from {self._words.topic}')
 
     def end(self) -> None:
-        """Take no more images and words."""
+        """Take no more images, words and calls."""
+        self._mask_services.close()
         for part in (self._images, self._words):
             if part is not None:
                 part.destroy()
         self._images = self._words = None
         if not self._decoding.close():
             self.get_logger().warning('the model is still busy with one step')
+        if self._outputs is not None and not self._outputs.close():
+            self.get_logger().warning('an overlay is still being painted')
 
     def tear_down(self) -> None:
         """Free the model and the outputs."""
+        self.runtime.mask_access = None
         self._decoding.release()
-        self._loaded = None
-        for output in self._outputs.values():
-            output.destroy()
-        self._outputs = {}
+        self._loaded = self._access = None
+        self.runtime.frames.forget_features()
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
 
     def settings_changed(self) -> None:
         """See PerceptionNode."""
         self._decoding.change_settings(self.settings)
 
+    def time_jumped_back(self) -> None:
+        """See PerceptionNode: words that wait are of images that will not come any more."""
+        self._decoding.forget()
+
     def parts_health(self) -> Mapping[str, Health]:
         """See PerceptionNode."""
+        outputs, loaded = self._outputs, self._loaded
+        if outputs is None or loaded is None:
+            return {}  # Cleaned up at this moment, in another thread.
         images = self.input_health(self._images) if self._takes_images else Health(
             Level.OK, 'images come from the grounding node of this process')
         return {
             'input': images,
             'inference': inference_health(self.statistics, self.problems, {
+                'worker': self.worker_state(),
                 'words_waiting': self._decoding.waiting,
+                'calls': self.statistics.total('calls'),
+                'calls_failed': self.statistics.total('calls_failed'),
+                'last_stamp': stamp_text(self._last_done_ns) if self._last_done_ns else '',
                 'frames_cached': len(self.runtime.frames),
                 'cache_megabytes': f'{self.runtime.frames.nbytes / 1e6:.1f}'}),
-            'output': output_health(self.statistics, self.problems, *self._outputs.values()),
+            'output': output_health(self.statistics, self.problems, *outputs.all),
             'words': words_health(self.statistics, self.problems),
-            'model': model_health(self.settings.model, self._loaded.name, self._loaded.device,
-                                  self._loaded.model.tokenizer_id),
+            'model': model_health(self.settings.model, loaded.name, loaded.device,
+                                  loaded.model.tokenizer_id, loaded.facts),
         }
 
     def _on_words(self, message: MaskWords) -> None:
         self._decoding.put_words(words_to_result(message))
 
     def _publish_result(self, result: FrameResult, frame: Frame) -> None:
-        self._outputs['masks'].publish(result_to_masks(result))
-        if not result.complete:
-            return
-        self.statistics.tick('frames_processed')
-        if result.status in _HAS_TARGET:
-            target = best_region(result.regions)
-            self._outputs['target'].publish(mask_to_image(result, target and target.mask))
-            self.statistics.tick('targets_out')
-        self.note_age(result)
-        if self._outputs['overlay'].subscribers:
-            self._publish_overlay(result, frame)
-
-    def _publish_overlay(self, result: FrameResult, frame: Frame) -> None:
-        with self.statistics.measure('overlay'):
-            picture = draw_regions(frame.image_rgb(), result.regions)
-            jpeg = encode_jpeg(picture, self.settings.overlay.jpeg_quality)
-        self._outputs['overlay'].publish(jpeg_to_message(result, jpeg))
-        self.statistics.tick('overlays_out')
+        self._outputs.publish(result, frame)
+        if result.complete:
+            self._last_done_ns = result.stamp_ns
+            self.statistics.tick('frames_processed')
+            self.note_age(result)
 
 
 def main() -> int:

@@ -2,24 +2,42 @@
 """Diagnostics of the parts that both nodes have."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from samtok_ros.config import ModelSettings
+from samtok_ros.errors import DeviceError
 from samtok_ros.nodes.health import Health, Level
 from samtok_ros.nodes.publishers import OutputPublisher
+from samtok_ros.runtime.memory import gpu_memory, resident_bytes
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.statistics import Statistics
 
 _RECENT_S = 10.0
+_GPU_FULL = 0.9
+_FRAMES = ('frames_in', 'frames_processed', 'frames_dropped', 'frames_stale', 'frames_without_goal')
 _INFERENCE = ('answer_failed', 'queue_full', 'decode_failed', 'exception')
 _WORDS = ('tokenizer_mismatch', 'bad_codes', 'size_mismatch', 'no_such_frame', 'bad_words')
 
 
 def inference_health(
     statistics: Statistics, problems: ProblemLog, facts: Mapping[str, object],
+    wanted_rate_hz: float = 0.0,
 ) -> Health:
-    """Say how long the stages take and how many frames were processed and dropped."""
-    values = {name: statistics.total(name) for name in
-              ('frames_in', 'frames_processed', 'frames_dropped', 'frames_without_goal')}
+    """Say how long the stages take and how many frames were processed and dropped.
+
+    A model that is slower than the camera drops frames, which is what it should do: drops alone
+    are no warning. A rate that was asked for and is not reached is one.
+
+    Args:
+        statistics: of the node.
+        problems: of the node.
+        facts: more values.
+        wanted_rate_hz: answers per second that were asked for, 0 for as many as it can.
+    """
+    values: dict[str, object] = {name: statistics.total(name) for name in _FRAMES}
+    wanted = values['frames_in'] - values['frames_without_goal']
+    values['dropped_percent'] = (
+        f'{100 * values["frames_dropped"] / wanted:.0f}' if wanted > 0 else '')
     for stage in statistics.stages():
         for percent in (50, 95):
             values[f'{stage}_ms_p{percent}'] = (
@@ -28,6 +46,14 @@ def inference_health(
     problem = problems.recent_of(_INFERENCE, _RECENT_S)
     if problem:
         return Health(Level.ERROR, problem, values)
+    problem = problems.recent_of(('stale_image',), _RECENT_S)
+    if problem:
+        return Health(Level.WARN, problem, values)
+    slow_ms = statistics.percentile_ms('ground', 95) or 0.0
+    if wanted_rate_hz and slow_ms > 1000 / wanted_rate_hz:
+        return Health(Level.WARN, f'an answer takes {slow_ms:.0f} ms (p95), but max_rate_hz asks '
+                      f'for one every {1000 / wanted_rate_hz:.0f} ms: lower it, or use a smaller '
+                      'model, shorter answers (limits) or a faster device', values)
     return Health(Level.OK, 'running', values)
 
 
@@ -36,15 +62,28 @@ def output_health(
 ) -> Health:
     """Say what goes out and who listens."""
     values: dict[str, object] = {}
-    for name in ('words_out', 'masks_out', 'targets_out', 'overlays_out'):
+    for name in ('words_out', 'masks_out', 'targets_out', 'labels_out', 'detections_out',
+                 'overlays_out'):
         if statistics.total(name):
             values[name] = statistics.total(name)
             values[f'{name}_hz'] = f'{statistics.rate_hz(name):.1f}'
+    if statistics.total('targets_stale'):
+        values['targets_stale'] = statistics.total('targets_stale')
+    if statistics.total('masks_out'):
+        values['masks_per_message'] = (
+            f'{statistics.total("regions_out") / statistics.total("masks_out"):.1f}')
+    age_ms = statistics.percentile_ms('age', 50)
+    if age_ms is not None:
+        values['age_ms_p50'] = f'{age_ms:.1f}'
     for output in outputs:
+        output.report_incompatible()
         values[output.topic] = f'{output.subscribers} subscribers'
     problem = problems.recent_of(('publish_failed',), _RECENT_S)
     if problem:
         return Health(Level.ERROR, problem, values)
+    problem = problems.recent_of(('target_stale', 'overlay_failed'), _RECENT_S)
+    if problem:
+        return Health(Level.WARN, problem, values)
     return Health(Level.OK, 'publishing', values)
 
 
@@ -63,8 +102,40 @@ def words_health(statistics: Statistics, problems: ProblemLog) -> Health:
     return Health(Level.OK, 'all words are sound', values)
 
 
-def model_health(settings: ModelSettings, name: str, device: str, tokenizer_id: str) -> Health:
-    """Say which model is loaded, and where it runs."""
-    return Health(Level.OK, f'{name} is loaded', {
+def model_health(
+    settings: ModelSettings, name: str, device: str, tokenizer_id: str,
+    facts: Mapping[str, str] = MappingProxyType({}),
+) -> Health:
+    """Say which model is loaded, and what it really runs on.
+
+    Args:
+        settings: what was asked for.
+        name: of the model.
+        device: in use.
+        tokenizer_id: of the mask tokenizer, with the hash of its weights.
+        facts: of the backend: precision, provider; 'fallback' says why it is not the one asked for.
+    """
+    values = {
         'name': settings.name, 'backend': settings.backend, 'device': device,
-        'tokenizer_id': tokenizer_id})
+        'device_asked_for': settings.device, 'tokenizer_id': tokenizer_id, **facts}
+    if facts.get('fallback'):
+        return Health(Level.WARN, f'{name} is loaded, but {facts["fallback"]}', values)
+    return Health(Level.OK, f'{name} is loaded', values)
+
+
+def memory_health() -> Health:
+    """Say how much memory the process holds, and how full the GPU is when torch uses one."""
+    held = resident_bytes()
+    values: dict[str, object] = {'process_megabytes': f'{held / 1e6:.0f}' if held else ''}
+    try:
+        gpu = gpu_memory()
+    except DeviceError as error:
+        return Health(Level.ERROR, str(error), values)
+    if gpu is None:
+        return Health(Level.OK, 'no GPU memory is used by torch', values)
+    share = 1 - gpu['free'] / gpu['total']
+    values.update({f'gpu_{name}_megabytes': f'{size / 1e6:.0f}' for name, size in gpu.items()})
+    if share > _GPU_FULL:
+        return Health(Level.WARN, f'{share:.0%} of the GPU memory is in use: end other programs on '
+                      'it, or use a smaller model', values)
+    return Health(Level.OK, f'{share:.0%} of the GPU memory is in use', values)

@@ -4,10 +4,12 @@
 from typing import Any
 
 from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from samtok_ros.nodes.peer_names import PeersToReport, full_name
 from samtok_ros.runtime.problems import ProblemLog
 
 _OVERRIDABLE = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,
@@ -38,22 +40,25 @@ class OutputPublisher:
         problems: ProblemLog,
     ) -> None:
         """Create the publisher; QoS can be overridden by parameters."""
+        # Resolved name; events of the publisher may ask for it before it is here.
+        self.topic = node.resolve_topic_name(topic)
         self._node = node
         self._problems = problems
+        self._qos = qos
+        self._to_report = PeersToReport()
         self._publisher = node.create_lifecycle_publisher(
             message_type, topic, qos,
-            event_callbacks=PublisherEventCallbacks(incompatible_qos=self._on_incompatible),
+            event_callbacks=PublisherEventCallbacks(
+                incompatible_qos=lambda _: self.report_incompatible()),
             qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE))
 
     @property
-    def topic(self) -> str:
-        """Resolved name of the topic."""
-        return self._publisher.topic_name
-
-    @property
     def subscribers(self) -> int:
-        """Subscriptions that are matched now."""
-        return self._publisher.get_subscription_count()
+        """Subscriptions that are matched now; none when the publisher is ended."""
+        try:
+            return self._publisher.get_subscription_count()
+        except InvalidHandle:
+            return 0
 
     def publish(self, message: Any) -> None:
         """Publish; a message that cannot be sent is reported."""
@@ -66,10 +71,24 @@ class OutputPublisher:
         """End it; the generic call would leave it among the managed entities."""
         self._node.destroy_lifecycle_publisher(self._publisher)
 
-    def _on_incompatible(self, event: Any) -> None:
-        policy = QoSPolicyKind(event.last_policy_kind).name.lower()
-        names = [f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-                 for info in self._node.get_subscriptions_info_by_topic(self.topic)]
-        self._problems.report(
-            'incompatible_qos', f'a subscription on {self.topic} (one of {", ".join(names)}) asks '
-            f'for a {policy} that we do not offer: nothing arrives there')
+    def report_incompatible(self) -> None:
+        """Report subscriptions that we cannot reach, each once; call it once a second."""
+        infos = self._node.get_subscriptions_info_by_topic(self.topic)
+        names = self._to_report.pick(info for info in infos if self._lacks(info.qos_profile))
+        if names:
+            lacking = sorted({policy for info in infos if full_name(info) in names
+                              for policy in self._lacks(info.qos_profile)})
+            self._problems.report(
+                'incompatible_qos', f'subscription of {", ".join(names)} on {self.topic} asks for '
+                f'{" and ".join(lacking)} that is not offered: nothing arrives there. Ask for less '
+                f'there, or set qos_overrides.{self.topic}.publisher.{lacking[0]} here')
+
+    def _lacks(self, wanted: QoSProfile) -> list[str]:
+        """Return the policies in which a subscription wants more than there is."""
+        ours = self._qos
+        lacks = {
+            'durability': wanted.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+            and ours.durability == QoSDurabilityPolicy.VOLATILE,
+            'reliability': wanted.reliability == QoSReliabilityPolicy.RELIABLE
+            and ours.reliability == QoSReliabilityPolicy.BEST_EFFORT}
+        return [policy for policy, is_lacking in lacks.items() if is_lacking]

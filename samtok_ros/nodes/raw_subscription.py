@@ -13,6 +13,7 @@ from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverriding
 from rclpy.serialization import deserialize_message
 
 from samtok_ros.errors import ConfigError, SamtokError
+from samtok_ros.nodes.bounds import check_bounds
 from samtok_ros.runtime.problems import ProblemLog
 
 _LOOKS_FOR_A_NAME = 5
@@ -50,13 +51,16 @@ class RawSubscription:
         self._problems = problems
         self._problem = problem
         self.qos = qos
+        self.lost = 0
+        """Messages that were sent to us and lost on the way, where the middleware counts them."""
         self._reported: set[str] = set()
         self._policy = 'reliability'
         self._looks = 0
         try:
             self.subscription = node.create_subscription(
                 message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
-                event_callbacks=SubscriptionEventCallbacks(incompatible_qos=self._on_incompatible),
+                event_callbacks=SubscriptionEventCallbacks(
+                    incompatible_qos=self._on_incompatible, message_lost=self._on_lost),
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(
                     callback=_refuse_keep_all))
         except (InvalidQosOverridesError, RuntimeError) as error:
@@ -80,28 +84,35 @@ class RawSubscription:
     def publishers(self) -> list[str]:
         """Name the publishers on the topic with their QoS, those that cannot reach us marked."""
         lines = []
-        for info in self._node.get_publishers_info_by_topic(self.topic):
+        for info in self._infos():
             profile = info.qos_profile
             line = f'{_full_name(info)} ({profile.reliability.name.lower()})'
             if self._cannot_hear(profile):
                 line += ' INCOMPATIBLE'
-            if info.topic_type != self._type_name():
+            if info.topic_type != type_name(self._type):
                 line += f' OF TYPE {info.topic_type}'
             lines.append(line)
         return lines
 
-    def _on_bytes(self, data: bytes) -> None:
-        try:
-            message = deserialize_message(data, self._type)
-        except Exception as error:  # Whatever the middleware's reader raises on damaged bytes.
-            self._problems.report(self._problem, f'message on {self.topic} cannot be read and is '
-                                  f'dropped: {len(data)} bytes, {_first_line(error)}')
-            return
-        try:
-            self._handler(message)
-        except SamtokError as error:
-            self._problems.report(self._problem,
-                                  f'message on {self.topic} is refused{_stamp(message)}: {error}')
+    def why_silent(self) -> str:
+        """Say why nothing comes from the publishers on the topic, '' when there are none."""
+        infos = self._infos()
+        fitting = [info for info in infos if info.topic_type == type_name(self._type)]
+        deaf_to = [info for info in fitting if self._cannot_hear(info.qos_profile)]
+        if not infos:
+            return ''
+        if not fitting:
+            return (f'{_names(infos)} publishes {infos[0].topic_type} on {self.topic}, not '
+                    f'{type_name(self._type)}: remap it to the topic that is meant')
+        if len(deaf_to) == len(fitting):
+            return (f'the QoS of {_names(deaf_to)} on {self.topic} does not fit: it offers '
+                    f'{self._policy} BEST_EFFORT, we ask for RELIABLE. Set input.reliability to '
+                    'best_effort')
+        if self.lost:
+            return (f'all that {_names(fitting)} sends on {self.topic} is lost on the way '
+                    f'({self.lost} messages): send compressed or smaller images, raise the '
+                    'socket buffers, or set input.reliability to reliable')
+        return f'{_names(fitting)} on {self.topic} sends nothing'
 
     def report_incompatible(self) -> None:
         """Report publishers that cannot reach us, each once; call it once a second.
@@ -109,8 +120,7 @@ class RawSubscription:
         The middleware's event says at once that there is one, but often not yet which: names of
         nodes come a little later than their publishers.
         """
-        culprits = {_full_name(info)
-                    for info in self._node.get_publishers_info_by_topic(self.topic)
+        culprits = {_full_name(info) for info in self._infos()
                     if self._cannot_hear(info.qos_profile)} - self._reported
         named = {name for name in culprits if 'UNKNOWN' not in name}
         self._looks = self._looks + 1 if culprits else 0
@@ -120,23 +130,49 @@ class RawSubscription:
                 'incompatible_qos', f'publisher {", ".join(sorted(named or culprits))} on '
                 f'{self.topic} offers incompatible {self._policy}: nothing arrives from it')
 
+    def _on_bytes(self, data: bytes) -> None:
+        try:
+            message = deserialize_message(data, self._type)
+        except Exception as error:  # Whatever the middleware's reader raises on damaged bytes.
+            self._problems.report(self._problem, f'message on {self.topic} cannot be read and is '
+                                  f'dropped: {len(data)} bytes, {_first_line(error)}')
+            return
+        try:
+            check_bounds(message)
+            self._handler(message)
+        except SamtokError as error:
+            self._problems.report(self._problem,
+                                  f'message on {self.topic} is refused{_stamp(message)}: {error}')
+
     def _on_incompatible(self, event: Any) -> None:
         self._policy = QoSPolicyKind(event.last_policy_kind).name.lower()
         self.report_incompatible()
+
+    def _on_lost(self, event: Any) -> None:
+        self.lost = event.total_count
+
+    def _infos(self) -> list[Any]:
+        return self._node.get_publishers_info_by_topic(self.topic)
 
     def _cannot_hear(self, offered: QoSProfile) -> bool:
         return (self.qos.reliability == QoSReliabilityPolicy.RELIABLE
                 and offered.reliability == QoSReliabilityPolicy.BEST_EFFORT)
 
-    def _type_name(self) -> str:
-        package, kind = self._type.__module__.split('.')[:2]
-        return f'{package}/{kind}/{self._type.__name__}'
+
+def type_name(message_type: type) -> str:
+    """Return the name of a message type as the graph shows it, sensor_msgs/msg/Image."""
+    package, kind = message_type.__module__.split('.')[:2]
+    return f'{package}/{kind}/{message_type.__name__}'
 
 
 def _refuse_keep_all(qos: QoSProfile) -> SetParametersResult:
     if qos.history == QoSHistoryPolicy.KEEP_ALL:
         return SetParametersResult(successful=False, reason='keep_all would fill the memory')
     return SetParametersResult(successful=True)
+
+
+def _names(infos: list[Any]) -> str:
+    return ', '.join(sorted({_full_name(info) for info in infos}))
 
 
 def _full_name(info: Any) -> str:

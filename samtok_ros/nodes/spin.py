@@ -6,18 +6,26 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
 import rclpy
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
-from rclpy.signals import SignalHandlerOptions
 
 from samtok_ros.errors import SamtokError
+from samtok_ros.nodes.command_line import start_ros
 from samtok_ros.nodes.lifecycle import PerceptionNode
+from samtok_ros.runtime.memory import keep_large_blocks_apart
 
-_THREADS = 4
+_THREADS = 6
+"""A goal, two questions and a call to the mask tokenizer may hold one each while they wait."""
+
 _LOOK_UP_S = 0.2
+_MOST_TORN_ROUNDS = 20
+"""One after the other; more than a transition can cause."""
+_SETTLE_S = 0.3
 _GRACE_S = 4.0
 """Launch kills what is still there five seconds after it asked."""
 
@@ -30,13 +38,14 @@ class SpinThread(threading.Thread):
         self.executor = MultiThreadedExecutor(num_threads=_THREADS)
         self.failed = False
         self._ending = False
+        self._torn_rounds = 0
         self._on_end = on_end
 
     def run(self) -> None:
         """Spin until the end; an exception in a callback is a bug and ends the process."""
         try:
             while not self._ending and self.executor.context.ok():
-                self.executor.spin_once(_LOOK_UP_S)
+                self._spin_once()
         except ExternalShutdownException:
             pass
         except Exception:
@@ -44,6 +53,26 @@ class SpinThread(threading.Thread):
             rclpy.logging.get_logger('samtok_ros').fatal(traceback.format_exc())
         finally:
             self._on_end()
+
+    def _spin_once(self) -> None:
+        try:
+            self.executor.spin_once(_LOOK_UP_S)
+        except InvalidHandle:
+            # rclpy collects what it waits for while a transition in another thread destroys some
+            # of it, and forgives that of subscriptions but not of their events. Nothing was taken
+            # yet, so the next round finds what this one would have.
+            self._torn_rounds += 1
+            if self._torn_rounds > _MOST_TORN_ROUNDS:
+                raise
+        else:
+            self._torn_rounds = 0
+
+    def settle(self, timeout_s: float) -> None:
+        """Let callbacks that are under way end, those that send the results of goals among them."""
+        until_s = time.monotonic() + timeout_s
+        while time.monotonic() < until_s and any(
+                not task.done() for task, *_ in list(self.executor._tasks)):
+            time.sleep(0.01)
 
     def finish(self, timeout_s: float) -> bool:
         """Take no more callbacks and wait for those that run; False when some run on."""
@@ -66,12 +95,12 @@ def run(make_nodes: Callable[[], list[PerceptionNode]]) -> int:
         failed.
     """
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    # rclpy's own handlers take the context away while the worker still publishes.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    keep_large_blocks_apart()
     asked = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: asked.set())
     try:
+        start_ros()
         nodes = make_nodes()
     except SamtokError as error:
         rclpy.logging.get_logger('samtok_ros').fatal(str(error))
@@ -82,7 +111,11 @@ def run(make_nodes: Callable[[], list[PerceptionNode]]) -> int:
         spinning.executor.add_node(node)
     spinning.start()
     asked.wait()
-    if not spinning.finish(_GRACE_S):
+    until_s = time.monotonic() + _GRACE_S
+    for node in nodes:
+        node.interrupt()
+    spinning.settle(_SETTLE_S)
+    if not spinning.finish(until_s - time.monotonic()):
         # Loading a model cannot be interrupted, and there is nothing to be saved.
         sys.stderr.flush()
         os._exit(0)

@@ -1,29 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """A backend without weights: everything around a model can be run and tested with it anywhere.
 
-Words follow from a hash of the image and the goal, so the same frame and goal give the same words.
-A few words in the goal choose what the answer looks like, see `_plan`. A mask is an ellipse or a
-box: the first code says where it is, the second one how large.
+What it says follows from image, instruction and history, see `fake_answers`. A mask is an ellipse
+or a box: the first code says where it is, the second one how large.
 """
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
-from samtok_ros.config import FakeSettings, LimitSettings
-from samtok_ros.errors import CheckpointError, DeviceError, SpanError
-from samtok_ros.regions import Answer, ImageSize, Region
-from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, LoadedMaskModel
-from samtok_ros.words.answers import NO_TARGET, MaskItem, format_mask_list, read_answer
-from samtok_ros.words.vocabulary import MaskVocabulary
+from samtok_ros.config import FakeSettings
+from samtok_ros.errors import CheckpointError, ImageError, SpanError
+from samtok_ros.language.generation import GenerationLimits
+from samtok_ros.regions import Answer, BoxPrompt, ImageSize, PointPrompt, Region
+from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, LoadedMaskModel, Question
+from samtok_ros.runtime.fake_answers import VOCABULARY, pieces_of_answer
+from samtok_ros.words.answers import NO_TARGET, read_answer
 
 TOKENIZER_ID = 'fake@0000000000000001'
-_VOCABULARY = MaskVocabulary()
 _GRID = 16
-_NUMBERS = {'one': 1, 'two': 2, 'three': 3, 'four': 4, 'many': 40}
 
 
 class FakeBackend:
@@ -41,13 +39,15 @@ class FakeBackend:
         """See Backend."""
         self._load()
         return LoadedMaskModel(FakeMaskModel(self._settings), 'fake', 'none',
-                               _VOCABULARY.codebook_size, _VOCABULARY.codebook_depth)
+                               VOCABULARY.codebook_size, VOCABULARY.codebook_depth)
 
     def _load(self) -> None:
         time.sleep(self._settings.load_s)
         if self._settings.fail_load:
             raise CheckpointError('the fake model refuses to load',
                                   fix='set fake.fail_load to false')
+        if self._settings.fail_load_memory:
+            raise MemoryError('the fake device ran out of memory')
 
 
 class FakeGroundingModel:
@@ -56,42 +56,51 @@ class FakeGroundingModel:
     name = 'fake'
     device = 'none'
     tokenizer_id = TOKENIZER_ID
+    vocabulary = VOCABULARY
+    facts: Mapping[str, str] = MappingProxyType({'precision': 'none', 'provider': 'none'})
+    kept_bytes = 0
 
     def __init__(self, settings: FakeSettings) -> None:
         self._settings = settings
         self._answers = 0
 
-    def ground(
-        self, image_rgb: np.ndarray, goal: str, limits: LimitSettings,
+    def warm_up(self) -> None:
+        """See GroundingModel; there is nothing to warm."""
+
+    def answer(
+        self, image_rgb: np.ndarray, question: Question, limits: GenerationLimits,
         should_stop: Callable[[], bool],
     ) -> Iterator[AnswerUpdate]:
         """See GroundingModel.
 
         Raises:
-            DeviceError: this answer is one of those that fail.
+            MemoryError: this answer is one of those that fail.
         """
         self._answers += 1
         fails = self._settings.fail_every and self._answers % self._settings.fail_every == 0
-        deadline = time.monotonic() + limits.deadline_s
-        pieces = _pieces(_plan(image_rgb, goal))
-        said, reason = '', 'stop'
-        for count, piece in enumerate(pieces):
+        deadline = time.monotonic() + (limits.deadline_s or float('inf'))
+        time.sleep(self._settings.prompt_s)
+        answer = Answer('', (), (), UNFINISHED)
+        reason, count = 'stop', 0
+        for piece in pieces_of_answer(image_rgb, question, self._settings.flood):
             if fails and count:
-                raise DeviceError('the fake device ran out of memory')
-            time.sleep(self._settings.token_s)
+                raise MemoryError('the fake device ran out of memory')
             if should_stop():
                 reason = 'cancelled'
                 break
-            if count >= limits.max_new_tokens or time.monotonic() > deadline:
+            time.sleep(self._settings.token_s)
+            one_too_many = (piece == VOCABULARY.start_word
+                            and len(answer.regions) >= limits.max_masks)
+            if (one_too_many or count >= limits.max_new_tokens or time.monotonic() > deadline):
                 reason = 'length'
                 break
-            said += piece
-            if len(_regions(said)) > limits.max_masks:
-                said, reason = said.removesuffix(piece), 'length'
-                break
-            yield AnswerUpdate(_answer(said, UNFINISHED), complete=False)
-        answer = _answer(said, reason)
-        yield AnswerUpdate(answer, complete=True, no_target=answer.text == NO_TARGET)
+            answer, count = _with_piece(answer, piece, question.phrase), count + 1
+            yield AnswerUpdate(answer, complete=False, token_count=count)
+        yield AnswerUpdate(_answer(answer.text, reason, question.phrase), complete=True,
+                           no_target=answer.text == NO_TARGET, token_count=count)
+
+    def forget(self) -> None:
+        """See GroundingModel; nothing is kept."""
 
 
 @dataclass(frozen=True)
@@ -133,48 +142,43 @@ class FakeMaskModel:
             SpanError: a code is out of range.
         """
         codes = np.asarray(codes, np.int64).reshape(-1, 2)
-        if codes.size and not 0 <= codes.min() <= codes.max() < _VOCABULARY.codebook_size:
+        if codes.size and not 0 <= codes.min() <= codes.max() < VOCABULARY.codebook_size:
             raise SpanError('code is out of range', expected='0 to 255', got=codes.tolist())
-        time.sleep(self._settings.decode_s)
         masks = [_draw(features.size, int(place), int(form)) for place, form in codes]
-        shape = (len(codes), features.size.height, features.size.width)
-        return FakeMasks(np.array(masks, np.bool_).reshape(shape),
-                         (0.5 + codes.sum(axis=1) / 1024).astype(np.float32))
+        return self._masks(features, masks, 0.5 + codes.sum(axis=1) / 1024)
+
+    def draw_prompts(
+        self, features: FakeFeatures, prompts: Sequence[BoxPrompt | PointPrompt],
+    ) -> FakeMasks:
+        """See MaskModel; a box is filled, a point gets a box of an eighth of the image around it.
+
+        Raises:
+            ImageError: a prompt is not inside the image.
+        """
+        masks = [_fill(features.size, _box_of(prompt, features.size)) for prompt in prompts]
+        return self._masks(features, masks, np.ones(len(masks)))
+
+    def _masks(self, features: FakeFeatures, masks: list[np.ndarray], scores: np.ndarray
+               ) -> FakeMasks:
+        time.sleep(self._settings.decode_s)
+        shape = (len(masks), features.size.height, features.size.width)
+        return FakeMasks(np.array(masks, np.bool_).reshape(shape), scores.astype(np.float32))
 
 
-def _plan(image_rgb: np.ndarray, goal: str) -> str:
-    """Return the whole answer: 'nothing' in the goal for none, a number word for that many."""
-    words = goal.lower().split()
-    if 'nothing' in words:
-        return NO_TARGET
-    digest = hashlib.sha256(np.ascontiguousarray(image_rgb).tobytes() + goal.encode()).digest()
-    count = next((_NUMBERS[word] for word in words if word in _NUMBERS), 1 + digest[0] % 3)
-    codes = np.frombuffer(hashlib.shake_256(digest).digest(2 * count), np.uint8).reshape(-1, 2)
-    label = goal.replace('<|', '< |')[:200]
-    text = format_mask_list([MaskItem((int(a), int(b)), label) for a, b in codes])
-    if 'malformed' in words:
-        text += f' {_VOCABULARY.start_word}{_VOCABULARY.word(0, 7)}{_VOCABULARY.end_word}'
-    return text
+def _with_piece(answer: Answer, piece: str, label: str) -> Answer:
+    """Return the answer with one piece more; regions change only where a span ends."""
+    text = answer.text + piece
+    if piece == VOCABULARY.end_word:
+        return _answer(text, UNFINISHED, label)
+    return Answer(text, answer.regions, answer.malformed, UNFINISHED)
 
 
-def _pieces(text: str) -> list[str]:
-    """Cut a text as a text tokenizer would: markers whole, the rest in words."""
-    pieces = text.replace('<|', '\0<|').replace('|>', '|>\0').replace(' ', '\0 ').split('\0')
-    return [piece for piece in pieces if piece]
-
-
-def _regions(text: str) -> tuple[Region, ...]:
-    spans = read_answer(text, _VOCABULARY).spans
-    return tuple(Region(number, span.span.codes, span.label, 1.0 - span.span.codes[0] / 512)
-                 for number, span in enumerate(spans, start=1))
-
-
-def _answer(text: str, finish_reason: str) -> Answer:
-    malformed = read_answer(text, _VOCABULARY).malformed
-    if finish_reason == UNFINISHED:
-        # A span that is still open is not malformed yet.
-        malformed = tuple(item for item in malformed if item.position + len(item.text) < len(text))
-    return Answer(text, _regions(text), malformed, finish_reason)
+def _answer(text: str, finish_reason: str, label: str) -> Answer:
+    found = read_answer(text, VOCABULARY, label)
+    regions = tuple(
+        Region(number, span.span.codes, span.label, 1.0 - span.span.codes[0] / 512)
+        for number, span in enumerate(found.spans, start=1))
+    return Answer(text, regions, found.malformed, finish_reason)
 
 
 def _draw(size: ImageSize, place: int, form: int) -> np.ndarray:
@@ -185,6 +189,24 @@ def _draw(size: ImageSize, place: int, form: int) -> np.ndarray:
     if form % 2:
         return (np.abs(y) <= radius_y)[:, None] & (np.abs(x) <= radius_x)[None, :]
     return (y / radius_y)[:, None] ** 2 + (x / radius_x)[None, :] ** 2 <= 1
+
+
+def _box_of(prompt: BoxPrompt | PointPrompt, size: ImageSize) -> BoxPrompt:
+    if isinstance(prompt, PointPrompt):
+        if not (0 <= prompt.x <= size.width and 0 <= prompt.y <= size.height):
+            raise ImageError('point is outside the image', got=prompt)
+        half_width, half_height = max(1, size.width / 16), max(1, size.height / 16)
+        return BoxPrompt(prompt.x - half_width, prompt.y - half_height,
+                         prompt.x + half_width, prompt.y + half_height)
+    if not (0 <= prompt.left < prompt.right <= size.width
+            and 0 <= prompt.top < prompt.bottom <= size.height):
+        raise ImageError('box is not inside the image', got=prompt)
+    return prompt
+
+
+def _fill(size: ImageSize, box: BoxPrompt) -> np.ndarray:
+    x, y = np.arange(size.width) + 0.5, np.arange(size.height) + 0.5
+    return ((box.top <= y) & (y < box.bottom))[:, None] & ((box.left <= x) & (x < box.right))
 
 
 def _codes_of(mask: np.ndarray) -> tuple[int, int]:

@@ -7,8 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from samtok_ros.regions import ImageSize
+from samtok_ros.errors import ImageError
+from samtok_ros.regions import ImageSize, Region
 from samtok_ros.runtime.backend import MaskModel
+
+_STAMPS_NAMED = 5
 
 
 class Frame:
@@ -22,10 +25,13 @@ class Frame:
         frame_id: optical frame of the camera, as it came.
         features: image features of the mask tokenizer, None until computed.
         decoded: mask and predicted IoU by codes, for the answer that is being spoken.
+        last_regions: of the last complete answer about the frame, set by whoever closes it; ids in
+            requests are looked up here.
     """
 
     def __init__(
         self, stamp_ns: int, frame_id: str, read_rgb: Callable[[], np.ndarray], source_nbytes: int,
+        read_size: Callable[[], ImageSize] | None = None,
     ) -> None:
         """Wrap an image message.
 
@@ -34,12 +40,17 @@ class Frame:
             frame_id: frame of the image.
             read_rgb: returns (H, W, 3) uint8, or raises ImageError; called at most once.
             source_nbytes: memory the message holds.
+            read_size: returns the size without reading the pixels, or raises ImageError; left out,
+                the pixels are read for it.
         """
         self.stamp_ns = stamp_ns
         self.frame_id = frame_id
         self.features: object | None = None
         self.decoded: dict[tuple[int, ...], tuple[np.ndarray, float]] = {}
+        self.last_regions: tuple[Region, ...] = ()
         self._read_rgb = read_rgb
+        self._read_size = read_size or (lambda: ImageSize(*self.image_rgb().shape[:2]))
+        self._size: ImageSize | None = None
         self._image_rgb: np.ndarray | None = None
         self._source_nbytes = source_nbytes
 
@@ -60,7 +71,9 @@ class Frame:
         Raises:
             ImageError: the message cannot be read as an image.
         """
-        return ImageSize(*self.image_rgb().shape[:2])
+        if self._size is None:
+            self._size = self._read_size()
+        return self._size
 
     @property
     def nbytes(self) -> int:
@@ -70,6 +83,11 @@ class Frame:
         features = getattr(self.features, 'nbytes', 0)
         return self._source_nbytes + pixels + features + sum(
             mask.nbytes for mask, _ in list(self.decoded.values()))
+
+
+def stamp_text(stamp_ns: int) -> str:
+    """Return a stamp as people read it: seconds with nine decimals."""
+    return f'{stamp_ns // 1_000_000_000}.{stamp_ns % 1_000_000_000:09}'
 
 
 class FrameCache:
@@ -104,6 +122,33 @@ class FrameCache:
         with self._lock:
             return next(reversed(self._frames.values()), None)
 
+    def newest_first(self) -> tuple[Frame, ...]:
+        """Return all frames, the one that came last first."""
+        with self._lock:
+            return tuple(reversed(self._frames.values()))
+
+    def find(self, stamp_ns: int) -> Frame:
+        """Return the frame that a request names: the one with exactly this stamp.
+
+        Args:
+            stamp_ns: 0 for the newest frame.
+        Raises:
+            ImageError: it is not here; the text names the stamps that are.
+        """
+        frame = self.get(stamp_ns) if stamp_ns else self.newest()
+        if frame is not None:
+            return frame
+        stamps = [stamp_text(frame.stamp_ns) for frame in self.newest_first()]
+        if not stamps:
+            raise ImageError('no image is in the cache',
+                             fix='wait for the first one; /diagnostics says why none comes')
+        named = ', '.join(stamps[:_STAMPS_NAMED])
+        more = f' and {len(stamps) - _STAMPS_NAMED} older ones' * (len(stamps) > _STAMPS_NAMED)
+        raise ImageError(
+            'no image with this stamp is in the cache', got=stamp_text(stamp_ns),
+            expected=f'{named}{more}', fix='take a stamp that is there, or 0 for the newest; '
+            'cache.frames says how many are kept')
+
     def features_of(self, frame: Frame, model: MaskModel) -> object:
         """Return the frame's features, computed when they are first needed.
 
@@ -112,9 +157,26 @@ class FrameCache:
         """
         if frame.features is None:
             frame.features = model.embed_image(frame.image_rgb())
-            with self._lock:
-                self._evict()
+            self.trim()
         return frame.features
+
+    def trim(self) -> None:
+        """Keep to the bounds again after a frame has grown."""
+        with self._lock:
+            self._evict()
+
+    def forget_features(self) -> None:
+        """Give back what a mask tokenizer that is no longer there has computed."""
+        with self._lock:
+            for frame in self._frames.values():
+                frame.features = None
+                frame.decoded = {}
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget the frames with later stamps: after a jump back they are of another time."""
+        with self._lock:
+            for stamp in [stamp for stamp in self._frames if stamp > stamp_ns]:
+                del self._frames[stamp]
 
     def clear(self) -> None:
         """Forget all frames."""

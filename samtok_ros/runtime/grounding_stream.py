@@ -1,21 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames and a standing goal in, words out: what the grounding node does between messages."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 
 from samtok_ros.config import GroundingSettings
-from samtok_ros.errors import ImageError, SamtokError
-from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, GroundingModel
+from samtok_ros.errors import ConfigError, DeviceError, ImageError, SamtokError
+from samtok_ros.language.generation import GenerationLimits
+from samtok_ros.language.instructions import goal_instruction
+from samtok_ros.runtime.answer_results import (
+    answer_result,
+    close_answer,
+    count_words,
+    failed_result,
+)
+from samtok_ros.runtime.backend import AnswerUpdate, GroundingModel, Question
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.goal_board import GoalBoard
 from samtok_ros.runtime.mailbox import EveryItemQueue, Inbox, Mailbox
+from samtok_ros.runtime.memory import explained
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import FrameResult, Goal, Status
+from samtok_ros.runtime.staleness import stale_text
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.runtime.time_budget import TimeBudget
 from samtok_ros.runtime.worker import Priority, Worker
-
-_STATUS = {'stop': Status.OK, 'length': Status.TRUNCATED, 'cancelled': Status.CANCELLED,
-           UNFINISHED: Status.OK}
 
 
 class GroundingStream:
@@ -23,7 +32,7 @@ class GroundingStream:
 
     def __init__(
         self, worker: Worker, publish: Callable[[FrameResult], None], problems: ProblemLog,
-        statistics: Statistics,
+        statistics: Statistics, ros_now_ns: Callable[[], int],
     ) -> None:
         """Wire it up; `open` starts it.
 
@@ -32,11 +41,13 @@ class GroundingStream:
             publish: called in the worker's thread, several times per frame.
             problems: told of what goes wrong with a frame.
             statistics: told of frames and durations.
+            ros_now_ns: ROS time, against which the age of an image is measured.
         """
         self._worker = worker
         self._publish = publish
         self._problems = problems
         self._statistics = statistics
+        self._ros_now_ns = ros_now_ns
         self._settings = GroundingSettings()
         self._model: GroundingModel | None = None
         self._inbox: Inbox[Frame] = Mailbox()
@@ -75,6 +86,17 @@ class GroundingStream:
         self._model = None
         self.goals.clear()
 
+    def clear_goal(self) -> None:
+        """Forget the standing goal; an answer that is being spoken ends as cancelled."""
+        self.goals.clear()
+        self._worker.wake()
+
+    def time_jumped_back(self) -> None:
+        """Forget the frames from before the jump, and when a frame was grounded last."""
+        self._inbox.clear()
+        self._last_frame = None
+        self._last_done = (0, 0)
+
     @property
     def frames_waiting(self) -> int:
         """Frames that wait for the worker."""
@@ -93,7 +115,13 @@ class GroundingStream:
         self._worker.wake()
 
     def set_goal(self, text: str, stamp_ns: int) -> Goal:
-        """Replace the standing goal, or clear it with an empty text."""
+        """Replace the standing goal, or clear it with an empty text.
+
+        Raises:
+            ConfigError: the model cannot be told it; the goal before holds on.
+        """
+        if text:
+            _check_goal(text)
         goal = self.goals.set(text, stamp_ns)
         last = self._last_frame
         if text and last and not len(self._inbox) and not self._settings.input.every_frame:
@@ -114,9 +142,16 @@ class GroundingStream:
             self._statistics.count('frames_without_goal')
         elif self._is_too_soon(frame, goal):
             self._statistics.count('frames_dropped')
-        else:
+        elif not self._is_stale(frame):
             self._ground(frame, goal)
         return True
+
+    def _is_stale(self, frame: Frame) -> bool:
+        text = stale_text(frame.stamp_ns, self._ros_now_ns(), self._settings.input.max_age_s)
+        if text:
+            self._statistics.count('frames_stale')
+            self._problems.report('stale_image', f'image {frame.stamp_ns} is dropped: {text}')
+        return bool(text)
 
     def _is_too_soon(self, frame: Frame, goal: Goal) -> bool:
         last_goal, last_stamp = self._last_done
@@ -135,55 +170,65 @@ class GroundingStream:
             self._statistics.count('frames_dropped')
             self._problems.report('bad_image', f'image {frame.stamp_ns} is dropped: {error}')
             return
-        with self._statistics.measure('ground'):
-            self._speak(frame, goal)
+        self._speak(frame, goal)
         self._statistics.tick('frames_processed')
 
     def _speak(self, frame: Frame, goal: Goal) -> None:
         """Publish an update when a region is complete, and the last one, whatever happens."""
+        budget = TimeBudget(self._settings.limits.deadline_s)
         update: AnswerUpdate | None = None
         regions = 0
         try:
-            for update in self._model.ground(
-                    frame.image_rgb(), goal.text, self._settings.limits,
-                    lambda: not (self._open and self.goals.is_current(goal))):
-                if not update.complete and len(update.answer.regions) > regions:
+            for update in self._updates(frame, goal, budget):
+                if update.complete:
+                    continue
+                if len(update.answer.regions) > regions:
                     regions = len(update.answer.regions)
-                    self._publish(self._result(frame, goal, update))
-                self._worker.let_urgent_in(Priority.STREAM)
+                    self._publish(answer_result(frame, goal, self._model.tokenizer_id, update))
+                with budget.pause():
+                    self._worker.let_urgent_in(Priority.STREAM)
         except Exception as error:  # The frame's answer must be closed, and the stream go on.
-            self._publish(self._failure(frame, goal, update, error))
-            self._problems.report('answer_failed', _failure_text(frame, error))
-            if not isinstance(error, SamtokError):
+            reason = explained(error)
+            self._fail(frame, goal, update, reason)
+            if not isinstance(reason, SamtokError):
                 raise
             return
-        self._count_words(update)
-        self._publish(self._result(frame, goal, update))
+        self._statistics.add_duration('ground', budget.used_s)
+        self._close(frame, goal, update)
 
-    def _count_words(self, update: AnswerUpdate) -> None:
-        answer = update.answer
-        self._statistics.count('words', len(answer.regions))
-        self._statistics.count('malformed_spans', len(answer.malformed))
-        for span in answer.malformed[:1]:
-            self._problems.report('malformed_span', 'the model wrote a malformed span, which is '
-                                  f'left out: {span.reason} at character {span.position}')
+    def _updates(self, frame: Frame, goal: Goal, budget: TimeBudget) -> Iterator[AnswerUpdate]:
+        # Time is limited here and not by the model, whose clock runs on while others are let in.
+        limits = self._settings.limits
+        question = Question(goal_instruction(goal.text), goal.text, image_key=weakref.ref(frame))
+        return self._model.answer(
+            frame.image_rgb(), question, GenerationLimits(limits.max_new_tokens, limits.max_masks),
+            lambda: not self._is_wanted(goal) or budget.is_over())
 
-    def _result(self, frame: Frame, goal: Goal, update: AnswerUpdate) -> FrameResult:
-        answer = update.answer
-        return FrameResult(
-            frame.stamp_ns, frame.frame_id, frame.size, self._model.tokenizer_id, goal.text,
-            goal.goal_id, answer.text, update.complete, answer.regions, len(answer.malformed),
-            Status.NO_TARGET if update.no_target else _STATUS[answer.finish_reason])
+    def _is_wanted(self, goal: Goal) -> bool:
+        return self._open and self.goals.is_current(goal)
 
-    def _failure(
+    def _close(self, frame: Frame, goal: Goal, update: AnswerUpdate) -> None:
+        count_words(update, self._statistics, self._problems)
+        close_answer(frame, update)
+        in_time = update.answer.finish_reason != 'cancelled' or not self._is_wanted(goal)
+        self._publish(answer_result(frame, goal, self._model.tokenizer_id, update,
+                                    None if in_time else Status.TRUNCATED))
+
+    def _fail(
         self, frame: Frame, goal: Goal, update: AnswerUpdate | None, error: Exception,
-    ) -> FrameResult:
-        answer = update.answer if update else None
-        return FrameResult(
-            frame.stamp_ns, frame.frame_id, frame.size, self._model.tokenizer_id, goal.text,
-            goal.goal_id, answer.text if answer else '', True, answer.regions if answer else (),
-            len(answer.malformed) if answer else 0, Status.FAILED, str(error))
+    ) -> None:
+        if isinstance(error, DeviceError):
+            self._model.forget()
+        close_answer(frame, update)
+        self._publish(failed_result(frame, goal, self._model.tokenizer_id, update, str(error)))
+        self._problems.report('answer_failed', f'no answer for image {frame.stamp_ns}: {error}')
 
 
-def _failure_text(frame: Frame, error: Exception) -> str:
-    return f'no answer for image {frame.stamp_ns}: {error}'
+def _check_goal(text: str) -> None:
+    """Refuse once what would fail anew with every image."""
+    try:
+        goal_instruction(text)
+    except ConfigError as error:
+        raise ConfigError(
+            error.message, expected=error.expected, got=error.got,
+            fix='say it in words alone; a goal of the action ground may refer to regions') from None

@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from samtok_ros.config import MaskTokenizerSettings
-from samtok_ros.errors import SamtokError
+from samtok_ros.errors import ConfigError, SamtokError, SpanError
+from samtok_ros.masks.boxes import with_mask
 from samtok_ros.regions import ImageSize, Region
-from samtok_ros.runtime.backend import LoadedMaskModel
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
+from samtok_ros.runtime.mask_access import LocalMaskAccess
+from samtok_ros.runtime.memory import explained
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.statistics import Statistics
@@ -39,7 +39,7 @@ class MaskDecoding:
 
     def __init__(
         self, worker: Worker, publish: Publish, problems: ProblemLog, statistics: Statistics,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.monotonic, closes_answers: bool = True,
     ) -> None:
         """Wire it up; `configure` gives it a model.
 
@@ -49,7 +49,10 @@ class MaskDecoding:
             problems: told of words that are dropped.
             statistics: told of durations and counts.
             now: a clock in seconds; tests pass their own.
+            closes_answers: False where the model that speaks is in this process: it closes its
+                answers itself, and knows of later ones than the words that come here.
         """
+        self._closes_answers = closes_answers
         self._worker = worker
         self._publish = publish
         self._problems = problems
@@ -59,15 +62,15 @@ class MaskDecoding:
         self._waiting: deque[_Waiting] = deque()
         self._queue: deque[tuple[FrameResult, Frame]] = deque()
         self._settings = MaskTokenizerSettings()
-        self._loaded: LoadedMaskModel | None = None
+        self._access: LocalMaskAccess | None = None
         self._frames = FrameCache(1, 1)
         self._open = False
 
     def configure(
-        self, settings: MaskTokenizerSettings, loaded: LoadedMaskModel, frames: FrameCache,
+        self, settings: MaskTokenizerSettings, access: LocalMaskAccess, frames: FrameCache,
     ) -> None:
         """Take settings, a loaded model and the cache with the frames."""
-        self._settings, self._loaded, self._frames = settings, loaded, frames
+        self._settings, self._access, self._frames = settings, access, frames
 
     def change_settings(self, settings: MaskTokenizerSettings) -> None:
         """Take changed live settings."""
@@ -80,14 +83,18 @@ class MaskDecoding:
     def close(self) -> bool:
         """Stop and forget what waits; False when a decoding step will not end."""
         self._open = False
+        self.forget()
+        return self._worker.flush(Priority.WORDS)
+
+    def forget(self) -> None:
+        """Forget words that wait for their image or for the model."""
         with self._lock:
             self._waiting.clear()
             self._queue.clear()
-        return self._worker.flush(Priority.WORDS)
 
     def release(self) -> None:
         """Let go of the model."""
-        self._loaded = None
+        self._access = None
 
     @property
     def waiting(self) -> int:
@@ -96,8 +103,11 @@ class MaskDecoding:
 
     def put_words(self, words: FrameResult) -> None:
         """Hand words over; returns at once."""
+        access = self._access
+        if access is None:
+            return  # They came while the node was being cleaned up.
         self._statistics.tick('words_in')
-        reason = self._refusal(words)
+        reason = _refusal(words, access)
         if reason:
             self._drop(words, *reason)
             return
@@ -144,20 +154,6 @@ class MaskDecoding:
             return self._waiting.popleft().words
         return self._queue.popleft()[0] if len(self._queue) > self._limit else None
 
-    def _refusal(self, words: FrameResult) -> tuple[str, str] | None:
-        loaded = self._loaded
-        if words.tokenizer_id != loaded.model.tokenizer_id:
-            return 'tokenizer_mismatch', (
-                f'they belong to mask tokenizer {words.tokenizer_id!r}, here is '
-                f'{loaded.model.tokenizer_id!r}. Give both nodes the same model')
-        for region in words.regions:
-            if len(region.codes) != loaded.codebook_depth or (
-                    max(region.codes) >= loaded.codebook_size):
-                return 'bad_codes', (
-                    f'region {region.region_id} has codes {list(region.codes)}, expected '
-                    f'{loaded.codebook_depth} codes below {loaded.codebook_size}')
-        return None
-
     def _drop(self, words: FrameResult, kind: str, reason: str) -> None:
         self._statistics.count('words_dropped')
         self._problems.report(kind, f'words for image {words.stamp_ns} are dropped: {reason}')
@@ -183,30 +179,25 @@ class MaskDecoding:
                            f'{_text(words.size)}, the image with this stamp has '
                            f'{_text(frame.size)}')
                 return
-            masks = self._masks_of(words, frame)
-        except SamtokError as error:
-            self._drop(words, 'decode_failed', str(error))
-            return
-        regions = tuple(_with_mask(region, *masks[region.codes]) for region in words.regions)
-        if words.complete:
-            frame.decoded.clear()
+            regions = self._drawn(words, frame)
+        except Exception as error:
+            known = explained(error)
+            self._drop(words, 'decode_failed', str(known))
+            if isinstance(known, SamtokError):
+                return
+            raise
+        if self._closes_answers and words.complete and words.regions:
+            frame.last_regions = words.regions
         self._publish(replace(words, regions=regions), frame)
         self._statistics.tick('masks_out')
+        self._statistics.count('regions_out', len(regions))
 
-    def _masks_of(
-        self, words: FrameResult, frame: Frame,
-    ) -> dict[tuple[int, ...], tuple[np.ndarray, float]]:
-        """Return mask and predicted IoU by codes; what an earlier message had is not redone."""
-        new = [codes for codes in dict.fromkeys(r.codes for r in words.regions)
-               if codes not in frame.decoded]
-        if new:
-            with self._statistics.measure('embed'):
-                features = self._frames.features_of(frame, self._loaded.model)
-            with self._statistics.measure('decode'):
-                decoded = self._loaded.model.decode(features, np.array(new, np.int64))
-            for codes, mask, score in zip(new, decoded.masks, decoded.scores, strict=True):
-                frame.decoded[codes] = (mask, float(score))
-        return dict(frame.decoded)
+    def _drawn(self, words: FrameResult, frame: Frame) -> tuple[Region, ...]:
+        """Return the regions with masks; what an earlier message had is not drawn again."""
+        drawn = self._access.draw(frame, [region.codes for region in words.regions])
+        frame.decoded = {} if words.complete else drawn
+        self._frames.trim()
+        return tuple(with_mask(region, *drawn[region.codes]) for region in words.regions)
 
 
 def best_region(regions: tuple[Region, ...]) -> Region | None:
@@ -214,19 +205,19 @@ def best_region(regions: tuple[Region, ...]) -> Region | None:
     return max(regions, key=lambda region: region.score, default=None)
 
 
-def box_of_mask(mask: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Return x, y, right and bottom edge (outside) of a (H, W) bool mask, None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+def _refusal(words: FrameResult, access: LocalMaskAccess) -> tuple[str, str] | None:
+    """Return kind and reason why words cannot be decoded, None when they can."""
+    try:
+        access.check_tokenizer(words.tokenizer_id)
+    except ConfigError as error:
+        return 'tokenizer_mismatch', str(error)
+    for region in words.regions:
+        try:
+            access.check_codes(region.codes)
+        except SpanError as error:
+            return 'bad_codes', f'region {region.region_id}: {error}'
+    return None
 
 
 def _text(size: ImageSize) -> str:
     return f'{size.height} x {size.width}'
-
-
-def _with_mask(region: Region, mask: np.ndarray, score: float) -> Region:
-    box = box_of_mask(mask)
-    return replace(region, mask=mask, mask_score=score,
-                   box_xyxy=None if box is None else tuple(map(float, box)))

@@ -6,6 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
+_LONGEST = 1000
+"""Characters of a text that are kept: parts of it may come from another process."""
+_FAILURES = ('answer_failed', 'decode_failed', 'exception', 'publish_failed')
+
 
 class ProblemLog:
     """Counts problems by kind and logs a kind at most once per period.
@@ -15,7 +19,7 @@ class ProblemLog:
 
     def __init__(
         self, log: Callable[[str], None], period_s: float = 5.0,
-        now: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.monotonic, log_failure: Callable[[str], None] | None = None,
     ) -> None:
         """Start without problems.
 
@@ -23,8 +27,10 @@ class ProblemLog:
             log: takes one line.
             period_s: silence after a line, per kind.
             now: a clock in seconds; tests pass their own.
+            log_failure: takes the lines about work that was asked for and not done, else `log`.
         """
         self._log = log
+        self._log_failure = log_failure or log
         self._period_s = period_s
         self._now = now
         self._lock = threading.Lock()
@@ -40,6 +46,7 @@ class ProblemLog:
             text: what happened and what to do.
             detail: more for the log, such as a traceback.
         """
+        text = text if len(text) <= _LONGEST else f'{text[:_LONGEST]}...'
         with self._lock:
             now = self._now()
             self._counts[kind] += 1
@@ -51,7 +58,8 @@ class ProblemLog:
             self._logged[kind] = (now, count)
         silent = count - logged_count - 1
         more = f' ({silent} more of this kind since)' if silent else ''
-        self._log(f'{text}{more}' + (f'\n{detail}' if detail else ''))
+        log = self._log_failure if kind in _FAILURES else self._log
+        log(f'{text}{more}' + (f'\n{detail}' if detail else ''))
 
     def counts(self) -> dict[str, int]:
         """Return the number of problems by kind."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from samtok_ros.config import CacheSettings, InputSettings, ModelSettings
 from samtok_ros.errors import ConfigError
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
+from samtok_ros.runtime.mask_access import MaskAccess
 from samtok_ros.runtime.worker import Worker
 
 
@@ -26,6 +27,8 @@ class SharedRuntime:
     def __init__(self) -> None:
         self.worker = Worker()
         self.frames = FrameCache(1, 1)
+        self.mask_access: MaskAccess | None = None
+        """Set while a mask tokenizer is configured in this process; for the worker thread only."""
         self._lock = threading.Lock()
         self._users: dict[str, SharedSettings] = {}
         self._listeners: list[Callable[[Frame], None]] = []

@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The models of a model directory, run by torch."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from samtok_ros.config import LimitSettings, ModelSettings
-from samtok_ros.errors import DeviceError
-from samtok_ros.language.generation import Finished, GenerationLimits, SpanClosed, TextPiece
-from samtok_ros.language.instructions import goal_instruction
+from samtok_ros.config import ModelSettings
+from samtok_ros.errors import ConfigError, DeviceError
+from samtok_ros.language.generation import Finished, GenerationLimits, SpanClosed
 from samtok_ros.language.spoken_regions import spoken_answer
 from samtok_ros.language.vlm import VisionLanguageModel
 from samtok_ros.model_directory import model_name, resolve_model
 from samtok_ros.regions import Answer
-from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, LoadedMaskModel
+from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, LoadedMaskModel, Question
 from samtok_ros.tokenizer.checkpoint import tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
@@ -33,19 +33,21 @@ class TorchBackend:
         model_dir = resolve_model(self._settings.name)
         sizes = MaskTokenizerConfig.load(model_dir)
         device = choose_device(self._settings.device)
+        dtype = choose_dtype(self._settings.dtype, device)
         model = VisionLanguageModel.load(
-            model_dir, device, choose_dtype(self._settings.dtype, device),
-            MaskVocabulary(sizes.codebook_size, sizes.codebook_depth))
-        return TorchGroundingModel(model, model_name(model_dir), device,
-                                   tokenizer_id(model_dir))
+            model_dir, device, dtype, MaskVocabulary(sizes.codebook_size, sizes.codebook_depth))
+        return TorchGroundingModel(model, model_name(model_dir), device, tokenizer_id(model_dir),
+                                   _facts(device, dtype))
 
     def load_masks(self) -> LoadedMaskModel:
         """See Backend."""
         model_dir = resolve_model(self._settings.name)
         device = choose_device(self._settings.device)
-        model = MaskTokenizer.load(model_dir, device, choose_dtype(self._settings.dtype, device))
-        return LoadedMaskModel(model, model_name(model_dir), device,
-                               model.config.codebook_size, model.config.codebook_depth)
+        dtype = choose_dtype(self._settings.dtype, device)
+        model = MaskTokenizer.load(model_dir, device, dtype)
+        return LoadedMaskModel(model, model_name(model_dir), device, model.config.codebook_size,
+                               model.config.codebook_depth, _facts(device, dtype),
+                               model.config.reads_prompts)
 
 
 class TorchGroundingModel:
@@ -53,40 +55,69 @@ class TorchGroundingModel:
 
     def __init__(
         self, model: VisionLanguageModel, name: str, device: str, tokenizer_id: str,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.device = device
         self.tokenizer_id = tokenizer_id
+        self.vocabulary = model.vocabulary
+        self.facts = dict(facts or {})
         self._model = model
 
-    def ground(
-        self, image_rgb: np.ndarray, goal: str, limits: LimitSettings,
+    def warm_up(self) -> None:
+        """See GroundingModel."""
+        image_rgb = np.full((480, 640, 3), 128, np.uint8)
+        for _ in self._model.generate(image_rgb, 'warm up', GenerationLimits(max_new_tokens=2)):
+            pass
+
+    def answer(
+        self, image_rgb: np.ndarray, question: Question, limits: GenerationLimits,
         should_stop: Callable[[], bool],
     ) -> Iterator[AnswerUpdate]:
         """See GroundingModel."""
+        steps = 0
+
+        def counted_stop() -> bool:
+            nonlocal steps
+            steps += 1
+            return should_stop()
+
         said, spans = '', []
         answer = Answer('', (), (), UNFINISHED)
-        events = self._model.generate(
-            image_rgb, goal_instruction(goal),
-            GenerationLimits(limits.max_new_tokens, limits.max_masks, limits.deadline_s),
-            should_stop)
-        for event in events:
+        for event in self._model.generate(
+                image_rgb, question.instruction, limits, counted_stop, history=question.history,
+                image_key=question.image_key):
             if isinstance(event, Finished):
-                answer = spoken_answer(event, spans, self._model.vocabulary, goal)
-                yield AnswerUpdate(answer, complete=True, no_target=is_no_target(event.text))
-            elif isinstance(event, SpanClosed):
+                answer = spoken_answer(event, spans, self.vocabulary, question.phrase)
+                yield AnswerUpdate(answer, True, is_no_target(event.text), event.token_count)
+                return
+            if isinstance(event, SpanClosed):
                 spans.append(event)
                 answer = self._so_far(said, spans)
-                yield AnswerUpdate(answer, complete=False)
-            elif isinstance(event, TextPiece):
+            else:
                 said += event.text
-                yield AnswerUpdate(answer, complete=False)
+                answer = replace(answer, text=said)
+            # A step writes one token; the end of a span comes along with its last word.
+            yield AnswerUpdate(answer, complete=False, token_count=steps + len(spans))
+
+    @property
+    def kept_bytes(self) -> int:
+        """See GroundingModel."""
+        return self._model.kept_bytes
+
+    def forget(self) -> None:
+        """See GroundingModel."""
+        self._model.forget()
 
     def _so_far(self, said: str, spans: list[SpanClosed]) -> Answer:
         """Read an answer whose last span has all its codes, but perhaps not its end word yet."""
         end_word = self._model.vocabulary.end_word
         text = said if said.endswith(end_word) else said + end_word
         return spoken_answer(Finished(text, UNFINISHED, 0), spans, self._model.vocabulary)
+
+
+def _facts(device: str, dtype: str) -> dict[str, str]:
+    return {'precision': dtype, 'provider': f'torch on {device}'}
 
 
 def choose_device(device: str) -> str:
@@ -103,7 +134,14 @@ def choose_device(device: str) -> str:
 
 
 def choose_dtype(dtype: str, device: str) -> str:
-    """Return the number format that a setting means on a device."""
+    """Return the number format that a setting means on a device.
+
+    Raises:
+        ConfigError: the device is not made for it.
+    """
+    if dtype == 'float16' and not device.startswith('cuda'):
+        raise ConfigError('float16 needs a GPU', expected='auto, float32 or bfloat16',
+                          got=f'float16 on {device}')
     if dtype != 'auto':
         return dtype
     return 'bfloat16' if device == 'cuda' else 'float32'

@@ -11,8 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from enum import IntEnum
+from typing import TypeVar
 
+from samtok_ros.runtime.memory import explained
+
+Result = TypeVar('Result')
 Job = Callable[[], None]
 Step = Callable[[], bool]
 
@@ -24,8 +29,9 @@ class Priority(IntEnum):
 
     ACTION = 0
     SERVICE = 1
-    WORDS = 2
-    STREAM = 3
+    QUESTION = 2
+    WORDS = 3
+    STREAM = 4
 
 
 class Worker:
@@ -48,6 +54,7 @@ class Worker:
         self._steps: list[Step] = []
         self._running_step: Step | None = None
         self._news = False
+        self._sleeping = False
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -81,6 +88,13 @@ class Worker:
         return self._thread is not None and self._thread.is_alive()
 
     @property
+    def is_idle(self) -> bool:
+        """True while it has nothing left to do."""
+        with self._wake:
+            return not self.is_running or (
+                self._sleeping and not (self._news or self._jobs))
+
+    @property
     def waiting(self) -> int:
         """Jobs that wait."""
         return len(self._jobs)
@@ -90,6 +104,21 @@ class Worker:
         with self._wake:
             heapq.heappush(self._jobs, (priority, next(self._order), job))
             self._tell()
+
+    def call(self, priority: Priority, job: Callable[[], Result]) -> Result:
+        """Run a job in the worker's thread, wait for it and return or raise what it does."""
+        if not self.is_running or threading.current_thread() is self._thread:
+            return job()
+        done: Future[Result] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(job())
+            except Exception as error:
+                done.set_exception(error)
+
+        self.submit(priority, run)
+        return done.result()
 
     def wake(self) -> None:
         """Let the stream steps look whether there is work."""
@@ -158,12 +187,14 @@ class Worker:
 
     def _sleep(self) -> None:
         with self._wake:
+            self._sleeping = True
             while not (self._news or self._stopping):
                 self._wake.wait()
+            self._sleeping = False
 
     def _guarded(self, work: Job | Step) -> bool | None:
         try:
             return work()
         except Exception as error:  # One bad frame must not leave the node without a worker.
-            self._on_error(error)
+            self._on_error(explained(error))
             return True

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from samtok_ros.errors import ConfigError
 from samtok_ros.language.tiny_vlm import TinyVlmConfig, build_tiny_vlm
 from samtok_ros.training import gradient_sync
 from samtok_ros.training.code_targets import CodeTargets
@@ -25,17 +24,13 @@ from samtok_ros.training.optim import (
     optimizer_states,
     set_learning_rate_,
 )
+from samtok_ros.training.question_writer import PREFIX_END, PREFIX_TEXT, QuestionWriter
 from samtok_ros.training.questions import corpus
 from samtok_ros.training.runs import Budget, RunDirectory
 from samtok_ros.training.vision_pretraining import TABLETOP_VLM
-from samtok_ros.training.vlm_data import (
-    PREFIX_END,
-    PREFIX_TEXT,
-    QuestionBatchConfig,
-    QuestionWriter,
-    VlmDataset,
-)
+from samtok_ros.training.vlm_data import QuestionBatchConfig, VlmDataset
 from samtok_ros.training.vlm_learner import Layout, VlmLearner, VlmLossConfig
+from samtok_ros.training.vlm_start import load_start_, load_vision_, start_mask_words_
 
 logger = logging.getLogger(__name__)
 
@@ -133,11 +128,8 @@ def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -
     optimizers = _optimizers(learner, config)
     average = WeightAverage(learner, config.average_decay)
     step = _resume_(run, learner, optimizers, average, rank)
-    if step == 0 and data.vision_weights is not None:
-        load_vision_(learner, data.vision_weights)
-    if step == 0 and data.start is not None:
-        load_start_(learner, writer, data.start)
     if step == 0:
+        _start_(learner, writer, data)
         average = WeightAverage(learner, config.average_decay)
     dataset = data.make_dataset(writer, targets)
     kernels = Kernels.compiled() if config.compiled else None
@@ -175,6 +167,13 @@ def train_vlm(data: VlmTrainingData, run_dir: Path, config: VlmTrainingConfig) -
     return learner
 
 
+def _start_(learner: VlmLearner, writer: QuestionWriter, data: VlmTrainingData) -> None:
+    if data.vision_weights is not None:
+        load_vision_(learner, data.vision_weights)
+    if data.start is not None:
+        load_start_(learner, writer, data.start)
+
+
 def _add_gradients_(learner: VlmLearner, batch, kernels: Kernels | None,
                     config: VlmTrainingConfig) -> dict[str, float]:
     """Run one batch forward and backward; return its figures."""
@@ -208,62 +207,8 @@ def build_learner(model_dir: Path, data: VlmTrainingData, config: VlmTrainingCon
         -1, data.codebooks.shape[2])
     scale = torch.from_numpy(np.stack([sums.mean(0), sums.std(0) + 1e-6])).float()
     learner = VlmLearner(model, layout, scale, config.losses)
-    _start_mask_words_(model, layout, data.codebooks, config.seed)
+    start_mask_words_(model, layout, data.codebooks, config.seed)
     return learner, writer, targets
-
-
-@torch.no_grad()
-def _start_mask_words_(model: nn.Module, layout: Layout, codebooks: np.ndarray, seed: int) -> None:
-    """Give neighbouring codes neighbouring embeddings: a random projection of the codebook rows.
-
-    Source: differs: the published rows start as noise around the mean of the old ones, which suits
-    a pretrained model.
-    """
-    table = model.get_input_embeddings().weight
-    generator = torch.Generator().manual_seed(seed)
-    for level, first in enumerate(layout.first_words):
-        rows = torch.from_numpy(np.asarray(codebooks[level])).float()
-        rows = (rows - rows.mean(0)) / (rows - rows.mean(0)).std().clamp(min=1e-6)
-        projection = torch.randn(rows.shape[1], table.shape[1], generator=generator)
-        table[first:first + len(rows)] = 0.03 * rows @ projection / rows.shape[1] ** 0.5
-
-
-def load_vision_(learner: VlmLearner, path: Path) -> None:
-    """Start vision tower and dense heads from the vision pretraining."""
-    weights = torch.load(path, map_location='cpu', weights_only=False)['run']['learner']
-    learner.model.model.visual.load_state_dict(
-        {name.removeprefix('visual.'): value for name, value in weights.items()
-         if name.startswith('visual.')})
-    learner.heads.load_state_dict(
-        {name.removeprefix('heads.'): value for name, value in weights.items()
-         if name.startswith('heads.')})
-
-
-def load_start_(learner: VlmLearner, writer: QuestionWriter, model_dir: Path) -> None:
-    """Start from a finished model; tokens are matched by their text, new ones stay as they are.
-
-    Raises:
-        ConfigError: the model has other sizes.
-        CheckpointError: the model cannot be read.
-    """
-    from samtok_ros.language.checkpoint import load_model, load_processor
-
-    old = load_model(model_dir, torch.float32)
-    old_ids = load_processor(model_dir).tokenizer.get_vocab()
-    weights, table = old.state_dict(), learner.model.get_input_embeddings().weight
-    old_rows = old.get_input_embeddings().weight
-    shared = [(new, old_ids[text]) for text, new in writer.vocabulary_ids().items()
-              if text in old_ids]
-    with torch.no_grad():
-        new_ids, ids = (torch.tensor(numbers) for numbers in zip(*shared, strict=True))
-        table[new_ids] = old_rows[ids]
-    own = learner.model.state_dict()
-    body = {name: value for name, value in weights.items() if value.shape != old_rows.shape}
-    if {name: value.shape for name, value in body.items()} != {
-            name: value.shape for name, value in own.items() if value.shape != table.shape}:
-        raise ConfigError('the model to start from has other sizes', got=model_dir,
-                          fix='start from a model that was trained with the same sizes')
-    learner.model.load_state_dict({**own, **body})
 
 
 def _optimizers(learner: VlmLearner, config: VlmTrainingConfig) -> list[torch.optim.Optimizer]:

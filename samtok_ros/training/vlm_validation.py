@@ -10,10 +10,10 @@ import torch
 from samtok_ros.masks.scores import iou
 from samtok_ros.training.fast_forward import TextGroup, text_hidden_states
 from samtok_ros.training.question import Question
+from samtok_ros.training.question_writer import QuestionWriter
 from samtok_ros.training.questions import MIX, sample_questions
 from samtok_ros.training.scene_tasks import TASKS
 from samtok_ros.training.texts import write
-from samtok_ros.training.vlm_data import QuestionWriter
 from samtok_ros.training.vlm_learner import VlmLearner
 from samtok_ros.words.answers import NO_TARGET, parse_mask_list
 from samtok_ros.words.span_parser import SpanParser

@@ -22,6 +22,7 @@ pytest.importorskip('samtok_ros.msg', reason='the messages of samtok_ros are not
 from ament_index_python.packages import get_package_prefix  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rclpy.action import ActionClient  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy  # noqa: E402
@@ -108,6 +109,43 @@ class Received:
         return found[0] if count == 1 else found
 
 
+class SentGoal:
+    """One goal of an action, as its client sees it."""
+
+    def __init__(self, peer, client, goal):
+        self.feedback = []
+        self._peer = peer
+        self._handle = self._get(lambda: client.send_goal_async(
+            goal, feedback_callback=lambda message: self.feedback.append(message.feedback)))
+        self.accepted = self._handle.accepted
+        if self.accepted:
+            self._result = peer.in_executor(self._handle.get_result_async)
+
+    @property
+    def ended(self):
+        return self._result.done()
+
+    def wait(self):
+        """Wait for the result; return (status, result)."""
+        assert self.accepted
+        wait_until(self._result.done, 'the result of the goal')
+        response = self._result.result()
+        return response.status, response.result
+
+    def wait_for_feedback(self, matches=lambda feedback: True):
+        return wait_until(lambda: next(filter(matches, list(self.feedback)), None),
+                          lambda: f'feedback that matches; came: {self.feedback}')
+
+    def cancel(self):
+        """Cancel and wait for the answer; True when the server took it."""
+        return bool(self._get(self._handle.cancel_goal_async).goals_canceling)
+
+    def _get(self, ask):
+        future = self._peer.in_executor(ask)
+        wait_until(future.done, 'an answer of the action server')
+        return future.result()
+
+
 class Peer:
     """A node of the test process, spun in a thread."""
 
@@ -153,6 +191,21 @@ class Peer:
             return future.result()
         finally:
             self.node.destroy_client(client)
+
+    def action(self, action_type, name):
+        """Return a function that sends goals of an action; it takes the fields of a goal."""
+        client = ActionClient(self.node, action_type, name)
+        assert client.wait_for_server(DEADLINE_S), f'no action {name}'
+        return lambda **fields: SentGoal(self, client, action_type.Goal(**fields))
+
+    def in_executor(self, work):
+        """Do something in the thread that spins, and return what it returns.
+
+        An action client must ask where answers are taken, or one that comes fast is lost.
+        """
+        task = self._executor.create_task(work)
+        wait_until(task.done, 'a turn in the executor')
+        return task.result()
 
     def state(self, node, timeout_s=DEADLINE_S):
         return self.call(GetState, f'{node}/get_state', timeout_s).current_state.label

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the worker does for a request: read, let the model speak, draw what it names."""
+
+import time
+import traceback
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+from samtok_ros.errors import ConfigError, DeviceError, SamtokError
+from samtok_ros.language.generation import GenerationLimits
+from samtok_ros.language.instructions import Round
+from samtok_ros.runtime.answer_results import (
+    answer_result,
+    close_answer,
+    count_words,
+    failed_result,
+)
+from samtok_ros.runtime.backend import AnswerUpdate, GroundingModel, Question
+from samtok_ros.runtime.conversations import Conversations
+from samtok_ros.runtime.mask_access import MaskAccess
+from samtok_ros.runtime.memory import explained
+from samtok_ros.runtime.problems import ProblemLog
+from samtok_ros.runtime.records import FrameResult, Goal
+from samtok_ros.runtime.references import codes_of_references
+from samtok_ros.runtime.requests import Task, instruction_of, need_drawing
+from samtok_ros.runtime.shared import SharedRuntime
+from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.runtime.tickets import Ended, Outcome, Phase, Progress, ProgressGate, Ticket
+from samtok_ros.runtime.worker import Priority
+
+
+class Speaker:
+    """Answers one request; only the worker thread calls it."""
+
+    def __init__(
+        self, runtime: SharedRuntime, problems: ProblemLog, statistics: Statistics,
+        conversations: Conversations,
+    ) -> None:
+        """Wire it up; it needs a model before it can speak.
+
+        Args:
+            runtime: worker and, where this process has one, the mask tokenizer.
+            problems: told of answers that fail.
+            statistics: told of durations.
+            conversations: earlier rounds, and where this one goes.
+        """
+        self.model: GroundingModel | None = None
+        self._runtime = runtime
+        self._problems = problems
+        self._statistics = statistics
+        self._conversations = conversations
+
+    def speak(self, ticket: Ticket, gate: ProgressGate) -> Outcome:
+        """Answer a request about its frame, from beginning to end.
+
+        Raises:
+            SamtokError: the frame cannot be read, or the question not be put to the model.
+        """
+        frame, request = ticket.frame, ticket.request
+        gate.tell(Phase.ENCODING, lambda: Progress(Phase.ENCODING))
+        with self._statistics.measure('read_image'):
+            frame.image_rgb()
+        codes = codes_of_references(frame, ticket.references, self._access_for(ticket))
+        key = (request.conversation_id, frame.stamp_ns)
+        history, epoch = self._conversations.history(key)
+        question = Question(
+            instruction_of(request, codes), request.text if request.task is Task.GROUND else '',
+            history, weakref.ref(frame))
+        with self._statistics.measure('answer'):
+            said = self._say(ticket, question, gate)
+        if isinstance(said, Outcome):
+            return said
+        count_words(said, self._statistics, self._problems)
+        close_answer(frame, said)
+        if said.answer.finish_reason != 'cancelled':
+            self._conversations.add(key, Round(question.instruction, said.answer.text), epoch)
+        return self._with_masks(ticket, self._result(ticket, said), gate)
+
+    def _access_for(self, ticket: Ticket) -> MaskAccess | None:
+        access = self._runtime.mask_access
+        if access is None and need_drawing(ticket.references):
+            raise ConfigError('the mask tokenizer of this process is gone',
+                              fix='configure it again, or point by codes or id')
+        return access
+
+    def _say(
+        self, ticket: Ticket, question: Question, gate: ProgressGate,
+    ) -> AnswerUpdate | Outcome:
+        """Return the last update; or, when the model fails, what it said until then."""
+        update: AnswerUpdate | None = None
+        try:
+            for update in self._updates(ticket, question):
+                ticket.token_count = update.token_count
+                if update.complete:
+                    continue
+                gate.tell(Phase.GENERATING, partial(self._progress, ticket, update),
+                          len(update.answer.regions))
+                # Short calls to the mask tokenizer; their callers cannot wait for a whole answer.
+                self._runtime.worker.let_urgent_in(Priority.QUESTION)
+        except Exception as error:  # The request must be ended with what was said.
+            return self._failed(ticket, update, error)
+        return update
+
+    def _updates(self, ticket: Ticket, question: Question) -> Iterator[AnswerUpdate]:
+        left_s = max(ticket.until_s - time.monotonic(), 0.001)
+        limits = GenerationLimits(ticket.limits.max_new_tokens, ticket.limits.max_masks, left_s)
+        return self.model.answer(ticket.frame.image_rgb(), question, limits,
+                                 lambda: ticket.stop is not None)
+
+    def _failed(
+        self, ticket: Ticket, update: AnswerUpdate | None, error: Exception,
+    ) -> Outcome:
+        reason = explained(error)
+        if isinstance(reason, DeviceError):
+            self.model.forget()
+        close_answer(ticket.frame, update)
+        message = self._report('answer_failed', f'no answer for image {ticket.frame.stamp_ns}',
+                               reason)
+        return Outcome(Ended.ABORTED, message, failed_result(
+            ticket.frame, Goal(0, ticket.request.text), self.model.tokenizer_id, update, message))
+
+    def _report(self, kind: str, what: str, reason: Exception) -> str:
+        """Report a failure; return what the caller is told of it."""
+        if isinstance(reason, ConfigError):
+            kind = 'bad_request'
+        known = isinstance(reason, SamtokError)
+        detail = '' if known else ''.join(traceback.format_exception(reason))
+        self._problems.report(kind, f'{what}: {reason}', detail)
+        return str(reason) if known else f'the model failed: {reason!r}. See the log of the node.'
+
+    def _progress(self, ticket: Ticket, update: AnswerUpdate) -> Progress:
+        return Progress(Phase.GENERATING, self._result(ticket, update), update.token_count)
+
+    def _result(self, ticket: Ticket, update: AnswerUpdate) -> FrameResult:
+        result = answer_result(ticket.frame, Goal(0, ticket.request.text),
+                               self.model.tokenizer_id, update)
+        return replace(result, message=ticket.stop.message) if ticket.stop else result
+
+    def _with_masks(self, ticket: Ticket, result: FrameResult, gate: ProgressGate) -> Outcome:
+        """Return what was said with masks, unless it was stopped or nobody here can draw."""
+        access, stop = self._runtime.mask_access, ticket.stop
+        if stop is not None:
+            return Outcome(stop.ended, stop.message, result)
+        if access is None:
+            return Outcome(Ended.SUCCEEDED, '', result)
+        gate.tell(Phase.DECODING, lambda: Progress(Phase.DECODING, result, ticket.token_count))
+        try:
+            regions = access.decode(ticket.frame, result.regions)
+        except Exception as error:  # The words are there, and must not be lost with the masks.
+            problem = self._report('decode_failed', f'no masks for image {result.stamp_ns}',
+                                   explained(error))
+            return Outcome(Ended.SUCCEEDED, '', result, None, problem)
+        return Outcome(Ended.SUCCEEDED, '', result, replace(result, regions=regions))

@@ -32,21 +32,42 @@ class ModelSettings(_Checked):
         'tabletop', 'model that ships with the package, path of a model directory, or owner/name '
         'of one in the hub cache')
     backend: str = setting(
-        'torch', 'what runs it; fake makes up words from the image and the goal, for tests of '
-        'everything around the model', choices=('torch', 'fake'))
+        'torch', 'what runs it; onnx runs the mask tokenizer by ONNX Runtime after samtok export, '
+        'and the language model by torch as ever; fake makes up words from the image and the goal, '
+        'for tests of everything around the model', choices=('torch', 'onnx', 'fake'))
+    provider: str = setting(
+        'auto', 'what runs the mask tokenizer with backend onnx: auto goes by device and takes '
+        'tensorrt where samtok build-engines has run; one that is asked for and is not there is an '
+        'error', choices=('auto', 'cpu', 'cuda', 'tensorrt'))
     device: str = setting('auto', 'auto takes the GPU where there is one',
                           choices=('auto', 'cpu', 'cuda'))
     dtype: str = setting(
-        'auto', 'number format of the heavy parts; auto is bfloat16 on a GPU and float32 on a CPU',
-        choices=('auto', 'float32', 'bfloat16'))
+        'auto', 'number format of the heavy parts; auto is bfloat16 on a GPU and float32 on a CPU, '
+        'float16 needs a GPU', choices=('auto', 'float32', 'bfloat16', 'float16'))
+    warm_up: bool = setting(True, 'run once on an empty image while configuring, so that the first '
+                            'answer is as fast as later ones')
+
+    def __post_init__(self) -> None:
+        """Check the fields, and that no provider is asked for where none is used.
+
+        Raises:
+            ConfigError: as in the base, or a provider for another backend than onnx.
+        """
+        super().__post_init__()
+        if self.provider != 'auto' and self.backend != 'onnx':
+            raise ConfigError(f'model.provider has no meaning with backend {self.backend}',
+                              expected='model.backend: onnx', got=f'provider {self.provider}',
+                              fix='set model.backend to onnx, or leave model.provider out')
 
 
 @dataclass(frozen=True)
 class InputSettings(_Checked):
     """How images come in."""
 
-    transport: str = setting('raw', 'raw reads `image`, compressed reads `image/compressed`',
-                             choices=('raw', 'compressed'))
+    transport: str = setting(
+        'auto', 'raw reads `image`, compressed reads `image/compressed`; auto reads the raw ones '
+        'where somebody publishes them, else the compressed ones, never both',
+        choices=('auto', 'raw', 'compressed'))
     reliability: str = setting(
         'best_effort', 'best_effort connects to every camera; reliable is for replay',
         choices=('best_effort', 'reliable'))
@@ -57,6 +78,12 @@ class InputSettings(_Checked):
         'words each time; a goal then holds for the images stamped at or after its own stamp')
     queue: int = setting(1000, 'images that may wait when every one is processed; more are lost, '
                          'which is reported', bounds=(1, 100000))
+    max_age_s: float = setting(
+        0.0, 'an image that is older than this, in ROS time, when its turn comes is dropped and '
+        'counted; 0 never', unit='s', bounds=(0.0, 3600.0))
+    convert_raw_formats: bool = setting(
+        False, 'Bayer and YUV images (`bayer_*`, `yuv422`, `uyvy`, `yuv422_yuy2`, `yuyv`, `nv21`) '
+        'are converted on the CPU; else they are refused')
     max_megapixels: int = setting(20, 'larger images are refused', unit='Mpx', bounds=(1, 200))
 
     def __post_init__(self) -> None:
@@ -70,6 +97,9 @@ class InputSettings(_Checked):
             raise ConfigError('input.every_frame loses frames on this input',
                               expected='input.reliability: reliable', got=self.reliability,
                               fix='start from config/replay.yaml')
+        if self.every_frame and self.max_age_s:
+            raise ConfigError('input.max_age_s would drop frames that input.every_frame asks for',
+                              expected='input.max_age_s: 0.0', got=self.max_age_s)
 
 
 @dataclass(frozen=True)
@@ -93,15 +123,41 @@ class LimitSettings(_Checked):
 
 
 @dataclass(frozen=True)
+class ActionsSettings(_Checked):
+    """Goals of the actions `ground` and `ask`; one at a time is answered."""
+
+    policy: str = setting(
+        'queue', 'what a new goal does while another one is answered: queue waits for its turn, '
+        'preempt ends the others, which are aborted with what was said', choices=(
+            'queue', 'preempt'))
+    queue: int = setting(8, 'goals that may wait for their turn; more are rejected',
+                         bounds=(0, 1000))
+    result_timeout_s: float = setting(
+        10.0, 'how long the result of a goal that has ended can be asked for', unit='s',
+        bounds=(1.0, 3600.0))
+    conversations: int = setting(
+        16, 'conversations that are remembered; the one unused for longest is forgotten',
+        bounds=(1, 1000))
+    rounds: int = setting(
+        8, 'newest rounds of a conversation that the model is told of', bounds=(1, 100))
+
+
+@dataclass(frozen=True)
 class FakeSettings(_Checked):
     """Delays and failures of the fake backend; without effect on any other."""
 
     load_s: float = setting(0.0, 'time to load', unit='s', bounds=(0.0, 600.0))
+    prompt_s: float = setting(0.0, 'time to read image and text', unit='s', bounds=(0.0, 60.0))
     token_s: float = setting(0.0, 'time per token', unit='s', bounds=(0.0, 60.0))
     decode_s: float = setting(0.0, 'time to decode the words of one message', unit='s',
                               bounds=(0.0, 60.0))
-    fail_every: int = setting(0, 'every n-th answer fails; 0 never', bounds=(0, 1000000))
-    fail_load: bool = setting(False, 'loading fails')
+    fail_every: int = setting(0, 'every n-th answer fails, as a device without memory left does; '
+                              '0 never', bounds=(0, 1000000))
+    flood: str = setting(
+        'none', 'an answer never stops by itself, and is full of text, of masks or of malformed '
+        'spans', choices=('none', 'text', 'masks', 'malformed'))
+    fail_load: bool = setting(False, 'loading fails', live=True)
+    fail_load_memory: bool = setting(False, 'loading runs out of memory', live=True)
 
 
 @dataclass(frozen=True)
@@ -124,6 +180,24 @@ class OverlaySettings(_Checked):
 
 
 @dataclass(frozen=True)
+class TargetSettings(_Checked):
+    """What a grasp planner subscribes to."""
+
+    max_age_s: float = setting(
+        0.0, 'a target of an older image is not published, which is reported; 0 publishes every '
+        'one', unit='s', bounds=(0.0, 3600.0), live=True)
+
+
+@dataclass(frozen=True)
+class ServicesSettings(_Checked):
+    """Services that need the model."""
+
+    time_limit_s: float = setting(
+        10.0, 'a call that the model has no time for within this is answered with that reason',
+        unit='s', bounds=(0.01, 600.0), live=True)
+
+
+@dataclass(frozen=True)
 class GroundingSettings(_Checked):
     """Everything that can be set on the `grounding` node."""
 
@@ -135,6 +209,7 @@ class GroundingSettings(_Checked):
     input: InputSettings = field(default_factory=InputSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    actions: ActionsSettings = field(default_factory=ActionsSettings)
     fake: FakeSettings = field(default_factory=FakeSettings)
 
     def __post_init__(self) -> None:
@@ -158,7 +233,9 @@ class MaskTokenizerSettings(_Checked):
     input: InputSettings = field(default_factory=InputSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     words: WordsSettings = field(default_factory=WordsSettings)
+    target: TargetSettings = field(default_factory=TargetSettings)
     overlay: OverlaySettings = field(default_factory=OverlaySettings)
+    services: ServicesSettings = field(default_factory=ServicesSettings)
     fake: FakeSettings = field(default_factory=FakeSettings)
 
 

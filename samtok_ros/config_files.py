@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The yaml files and the README table that follow from the settings.
+"""The yaml files and the page of parameters that follow from the settings.
 
-`python -m samtok_ros.config_files config` writes the files anew; a test compares them.
+`python -m samtok_ros.config_files config` writes default.yaml and replay.yaml anew, and in docs/
+beside that folder parameters.md; a test compares them.
 """
 
 import sys
@@ -37,6 +38,28 @@ _DEFAULT_HEAD = (
 _REPLAY_HEAD = (
     'For bags: every image is processed, in order, so that a bag gives the same words each time.\n'
     'Goals hold for the images stamped at or after them. What differs from default.yaml says so.')
+_PAGE_HEAD = """\
+# Parameters
+
+Written by `samtok_ros/config_files.py` from the settings in `samtok_ros/config.py`.
+
+Read-only while a node runs, except those marked live. Files in config/:
+[default.yaml](../config/default.yaml) has all of them with their comments,
+[replay.yaml](../config/replay.yaml) what a bag needs to give the same words each time,
+[split.yaml](../config/split.yaml) what differs with two machines, and
+[jetson.yaml](../config/jetson.yaml) what to begin with on a Jetson.
+
+```bash
+ros2 launch samtok_ros perception.launch.py params_file:=/path/to/mine.yaml
+ros2 param describe /samtok/grounding limits.max_masks
+ros2 param set /samtok/grounding max_rate_hz 2.0
+```
+
+A double needs its point: 1 is refused where 1.0 is meant, with a line that says so. A misspelt name
+is reported with the one that was probably meant. `use_sim_time` and `qos_overrides.TOPIC.*`
+(history, depth, reliability, and durability of what goes out) are those of every ROS node. In one
+process both nodes must agree on `model.*`, `input.*` and `cache.*`.
+"""
 _LICENCE = '# SPDX-License-Identifier: Apache-2.0'
 _WIDTH = 100
 
@@ -46,8 +69,15 @@ def config_files() -> dict[str, str]:
     return {'default.yaml': _yaml(_DEFAULT_HEAD, {}), 'replay.yaml': _yaml(_REPLAY_HEAD, REPLAY)}
 
 
+def parameters_page() -> str:
+    """Return docs/parameters.md."""
+    sections = [f'## Node `{node}`\n\n{parameters_markdown(settings_class)}'
+                for node, settings_class in SETTINGS_OF_NODE.items()]
+    return '\n'.join([_PAGE_HEAD, *sections])
+
+
 def parameters_markdown(settings_class: type) -> str:
-    """Return the settings as a README table."""
+    """Return the settings as a table."""
     lines = ['| parameter | default | range | live | meaning |', '|---|---|---|---|---|']
     for field in setting_fields(settings_class):
         default = f'`{value_text(field.default)}`' + (f' {field.unit}' if field.unit else '')
@@ -81,6 +111,13 @@ def _comment(field: SettingField, overrides: Mapping[str, SettingValue]) -> str:
     return field.description + (f' [{"; ".join(facts)}]' if facts else '')
 
 
+def main(config_dir: Path) -> None:
+    """Write all files anew."""
+    for name, text in config_files().items():
+        (config_dir / name).write_text(text, encoding='utf-8')
+    (config_dir.resolve().parent / 'docs' / 'parameters.md').write_text(
+        parameters_page(), encoding='utf-8')
+
+
 if __name__ == '__main__':
-    for file_name, text in config_files().items():
-        Path(sys.argv[1], file_name).write_text(text, encoding='utf-8')
+    main(Path(sys.argv[1]))

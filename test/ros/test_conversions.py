@@ -12,6 +12,8 @@ from samtok_ros.masks.rle import rle_to_mask
 from samtok_ros.msg import Goal, MaskWord, MaskWords, RegionMasks
 from samtok_ros.nodes import conversions
 from samtok_ros.regions import ImageSize, Region
+from samtok_ros.runtime.compressed import encode_jpeg
+from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.records import FrameResult, Status
 
 
@@ -149,6 +151,39 @@ def test_words_when_unsound_then_they_are_refused(change, error, reason):
         setattr(message, name, value)
     with pytest.raises(error, match=reason):
         conversions.words_to_result(message)
+
+
+@pytest.mark.parametrize('score', [float('nan'), float('inf'), -0.1, 1.5])
+def test_words_when_a_score_is_no_probability_then_they_are_refused(score):
+    with pytest.raises(SpanError, match='score of word 3 is no probability: expected 0 to 1'):
+        conversions.words_to_regions([MaskWord(id=3, codes=[1, 2], score=score)])
+
+
+def test_labels_when_made_a_message_then_each_number_is_two_bytes_with_the_header_of_the_image():
+    labels = np.arange(16, dtype=np.uint16).reshape(4, 4) * 4000
+    image = over_the_wire(conversions.labels_to_image(result(), labels))
+    assert (image.encoding, image.step, image.is_bigendian) == ('16UC1', 8, 0)
+    assert conversions.stamp_to_ns(image.header.stamp) == START_NS
+    assert np.array_equal(np.frombuffer(image.data, '<u2').reshape(4, 4), labels)
+
+
+def test_frame_when_listed_then_size_and_features_are_told_without_reading_pixels():
+    frame = Frame(START_NS, 'camera', lambda: pytest.fail('pixels are read'), 0,
+                  lambda: ImageSize(480, 640))
+    info = conversions.frame_info(frame)
+    assert conversions.stamp_to_ns(info.header.stamp) == START_NS
+    assert (info.height, info.width, info.features_cached) == (480, 640, False)
+    frame.features = object()
+    assert conversions.frame_info(frame).features_cached
+
+
+def test_compressed_image_when_wrapped_then_its_size_is_that_of_its_head():
+    message = CompressedImage(format='jpeg')
+    message.header.stamp.sec = 1
+    message.data = encode_jpeg(pixels(height=20, width=30), 80)
+    assert conversions.compressed_to_frame(message, 1e6).size == ImageSize(20, 30)
+    with pytest.raises(ImageError, match='too large'):
+        assert conversions.compressed_to_frame(message, 100).size
 
 
 def test_statuses_when_compared_then_record_and_messages_agree():

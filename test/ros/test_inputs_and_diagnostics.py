@@ -100,15 +100,23 @@ def test_diagnostics_when_nobody_publishes_images_then_they_say_so(world):
 
 
 def test_diagnostics_when_only_compressed_images_are_there_then_they_say_what_to_set(world):
-    world.start('perception')
+    world.start('perception', {**FAKE, 'input.transport': 'raw'})
     world.peer.publisher(CompressedImage, 'image/compressed', wait=False)
-    no_image_reason(world, 'set input.transport to compressed')
+    no_image_reason(world, 'set input.transport to compressed or auto')
+
+
+def test_diagnostics_when_images_are_on_another_topic_then_they_name_it(world):
+    world.start('perception')
+    world.peer.publisher(Image, '/camera/color/image_raw', wait=False)
+    no_image_reason(world, 'remap image to the topic of the camera, perhaps '
+                    '/camera/color/image_raw')
 
 
 def test_diagnostics_when_a_publisher_is_silent_then_it_is_named(world):
     world.start('perception')
     world.peer.publisher(Image, 'image')
-    no_image_reason(world, '/samtok/peer (reliable) on /samtok/image sends nothing')
+    values = no_image_reason(world, '/samtok/peer on /samtok/image sends nothing')
+    assert values['publishers'] == '/samtok/peer (reliable)'
 
 
 def test_diagnostics_when_qos_does_not_fit_then_publisher_and_policy_are_named(world):
@@ -186,7 +194,9 @@ def test_diagnostics_when_inactive_then_they_flow_on_and_say_so(world):
 def test_diagnostics_when_another_type_is_on_the_topic_then_it_is_named(world):
     world.start('perception')
     world.peer.publisher(String, 'image', wait=False)
-    no_image_reason(world, 'OF TYPE std_msgs/msg/String')
+    values = no_image_reason(world, '/samtok/peer publishes std_msgs/msg/String on /samtok/image, '
+                             'not sensor_msgs/msg/Image')
+    assert 'OF TYPE std_msgs/msg/String' in values['publishers']
 
 
 def test_words_when_they_come_before_their_image_then_they_wait_for_it(world):

@@ -4,23 +4,39 @@
 import ast
 import importlib.util
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 
-from samtok_ros.config import SETTINGS_OF_NODE
-from samtok_ros.config_fields import setting_fields
+from samtok_ros.bring_up.arguments import ARGUMENTS
+from samtok_ros.errors import ConfigError
 
-LAUNCH_FILE = Path(__file__).resolve().parents[2] / 'launch' / 'perception.launch.py'
+ROOT = Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / 'launch'
 NEEDS_LAUNCH = 'launch and launch_ros are not installed (they are not among the wheels)'
+RUN = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import AnyLaunchDescriptionSource
+
+path, *arguments = sys.argv[1:]
+service = LaunchService()
+service.include_launch_description(LaunchDescription([IncludeLaunchDescription(
+    AnyLaunchDescriptionSource(path),
+    launch_arguments=[tuple(argument.split(':=', 1)) for argument in arguments])]))
+sys.exit(service.run())
+"""
 
 
 class Recorder(ModuleType):
-    """Stands for a launch module: calls of its names are kept as (name, arguments)."""
+    """Stands for a launch module: what is made of its names keeps its arguments and its kind."""
 
     def __getattr__(self, name):
         if name.startswith('__'):
@@ -30,121 +46,268 @@ class Recorder(ModuleType):
 
 
 @pytest.fixture
-def launch_file(monkeypatch):
-    """The launch file as a module; launch itself is played where it is not installed."""
-    names = ('launch', 'launch.actions', 'launch.substitutions', 'launch_ros',
-             'launch_ros.actions', 'launch_ros.substitutions')
-    for name in names:
+def read(monkeypatch):
+    """Return a launch file as a module; launch itself is played, whether it is there or not."""
+    for name in ('launch', 'launch.actions', 'launch.event_handlers', 'launch.logging',
+                 'launch.launch_description_sources', 'launch.substitutions', 'launch_ros',
+                 'launch_ros.actions', 'launch_ros.parameter_descriptions',
+                 'launch_ros.substitutions'):
         monkeypatch.setitem(sys.modules, name, Recorder(name))
-    spec = importlib.util.spec_from_file_location('perception_launch', LAUNCH_FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+
+    def read_file(name):
+        spec = importlib.util.spec_from_file_location('launch_file', LAUNCH / name)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return read_file
 
 
-def defaults(launch_file, **changed):
-    values = {name: facts.get('default_value', '/params.yaml')
-              for name, facts in launch_file.ARGUMENTS.items()}
-    return {**values, **changed}
+def give(module, values):
+    """Let the launch configurations of a module have values."""
+    module.LaunchConfiguration = lambda name: SimpleNamespace(perform=lambda _: values[name])
 
 
-def started(launch_file, **changed):
-    values = defaults(launch_file, **changed)
-    launch_file.LaunchConfiguration = lambda name: type('Value', (), {
-        'perform': lambda self, context: values[name]})()
-    (group,) = launch_file.start_nodes(None)
+def kinds(actions):
+    return [type(action).__name__ for action in actions]
+
+
+# perception.launch.py
+
+@pytest.fixture
+def perception(read):
+    return read('perception.launch.py')
+
+
+def started(module, **changed):
+    """Return namespace action and nodes that arguments lead to."""
+    values = {argument.name: argument.default for argument in ARGUMENTS} | {
+        'params_file': str(ROOT / 'config' / 'default.yaml')} | changed
+    give(module, values)
+    module.shared_file = lambda name: SimpleNamespace(perform=lambda _: f'/share/{name}')
+    (group,) = module.start_nodes(None)
     push, *nodes = group.args[0]
     return push, nodes
 
 
-def test_arguments_when_declared_then_each_has_description_and_default(launch_file):
-    *declared, start = launch_file.generate_launch_description().args[0]
-    assert {argument.args[0] for argument in declared} == set(launch_file.ARGUMENTS)
-    for argument in declared:
-        assert argument.description
-        assert argument.default_value is not None
-        if getattr(argument, 'choices', None):
-            assert argument.default_value in argument.choices
-    assert start.function is launch_file.start_nodes
-
-
-def test_arguments_when_not_given_then_the_file_is_not_overridden(launch_file):
-    assert launch_file.changed_parameters(defaults(launch_file)) == {'autostart': True}
-
-
-def test_arguments_when_given_then_they_are_parameters_of_both_nodes(launch_file):
-    changed = launch_file.changed_parameters(defaults(
-        launch_file, model='/m', backend='fake', device='cpu', transport='compressed',
-        use_sim_time='true', autostart='false'))
-    for settings in SETTINGS_OF_NODE.values():
-        names = {field.name for field in setting_fields(settings)}
-        assert set(changed) - {'use_sim_time'} <= names
-    assert changed['autostart'] is False
-    assert changed['use_sim_time'] is True
-
-
-def test_choices_when_they_mirror_a_setting_then_they_are_its_choices(launch_file):
-    fields = {field.name: field for field in setting_fields(SETTINGS_OF_NODE['grounding'])}
-    for argument, parameter in launch_file.PARAMETER_OF_ARGUMENT.items():
-        choices = launch_file.ARGUMENTS[argument].get('choices')
-        if choices:
-            assert tuple(choices) == ('', *fields[parameter].choices)
+def test_arguments_when_declared_then_they_are_those_of_the_table(perception):
+    *declared, start = perception.generate_launch_description().args[0]
+    assert [argument.args[0] for argument in declared] == [a.name for a in ARGUMENTS]
+    for action, argument in zip(declared, ARGUMENTS, strict=True):
+        assert action.description == argument.description
+        assert getattr(action, 'choices', []) == list(argument.choices)
+        if not argument.is_shared_file:
+            assert action.default_value == argument.default
+    assert start.function is perception.start_nodes
 
 
 @pytest.mark.parametrize('split, programs', [
-    ('false', ['perception']), ('true', ['grounding', 'mask_tokenizer'])])
+    ('false', ['perception']), ('true', ['grounding', 'mask_tokenizer']),
+    ('grounding', ['grounding'])])
 def test_nodes_when_started_then_programs_remappings_and_end_are_as_asked(
-        launch_file, split, programs):
-    push, nodes = started(launch_file, split=split, image='/cam/image_raw', namespace='left')
+        perception, split, programs):
+    push, nodes = started(perception, split=split, image='/cam/image_raw', namespace='left',
+                          log_level='warn')
     assert push.args == ('left',)
     assert [node.executable for node in nodes] == programs
     for node in nodes:
         assert node.remappings == [('image', '/cam/image_raw'),
                                    ('image/compressed', '/cam/image_raw/compressed')]
-        assert node.parameters[0] == '/params.yaml'
-        assert node.on_exit is not None
-    _, (again,) = started(launch_file, respawn='true')
-    assert again.respawn
-    assert again.on_exit is None
+        assert node.parameters == [str(ROOT / 'config' / 'default.yaml'), {'autostart': True}]
+        assert node.ros_arguments == [
+            '--log-level', 'warn', '--enclave', f'/left/{node.executable}']
+        assert type(node.on_exit).__name__ == 'Shutdown'
+        assert not node.respawn
 
 
-def test_launch_file_when_read_then_it_runs_nothing_and_evaluates_nothing():
-    tree = ast.parse(LAUNCH_FILE.read_text(encoding='utf-8'))
+def test_nodes_when_they_respawn_then_their_end_does_not_end_all(perception):
+    _, (node, viewer) = started(perception, respawn='true', rviz='true')
+    assert (node.respawn, node.on_exit, node.respawn_delay) == (True, None, 2.0)
+    assert (viewer.executable, viewer.respawn, viewer.on_exit) == ('rviz2', False, None)
+    assert viewer.arguments == ['-d', '/share/config/rviz/samtok.rviz']
+
+
+def test_nodes_when_a_manager_is_wanted_then_it_is_started_beside_them(perception):
+    _, (node, manager) = started(perception, lifecycle_manager='true')
+    assert node.parameters[1] == {'autostart': False}
+    assert manager.package == 'nav2_lifecycle_manager'
+    assert manager.parameters[0] == '/share/config/lifecycle_manager.yaml'
+
+
+def test_nodes_when_the_parameter_file_is_wrong_then_nothing_is_started(perception, tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text('/**:\n  ros__parameters: {max_rate_hz: 1}\n')
+    with pytest.raises(ConfigError, match='Write 1.0'):
+        started(perception, params_file=str(path))
+
+
+# The others
+
+@pytest.fixture
+def replay(read):
+    return read('replay.launch.py')
+
+
+def replayed(module, **changed):
+    give(module, {'bag': '/bag', 'image': '/cam/image', 'goal': '', 'record': '', 'rate': '2.0',
+                  'namespace': 'samtok', 'params_file': '/replay.yaml'} | changed)
+    return module.start_replay(None)
+
+
+def test_replay_when_described_then_its_nodes_take_every_image_in_the_time_of_the_bag(replay):
+    *declared, nodes, start = replay.generate_launch_description().args[0]
+    assert {argument.args[0] for argument in declared} == set(replay.ARGUMENTS)
+    given = dict(nodes.launch_arguments)
+    assert given.pop('use_sim_time') == 'true'
+    assert {name: value.args[0] for name, value in given.items()} == {
+        name: name for name in ('params_file', 'image', 'namespace')}
+    assert start.function is replay.start_replay
+    (file,) = (argument.default_value for argument in declared
+               if argument.args[0] == 'params_file')
+    assert file.args[0][1:] == ['config', 'replay.yaml']
+
+
+def test_replay_when_started_then_one_comes_after_the_other_and_the_last_ends_all(replay):
+    *handlers, first = replayed(replay, goal='the "red" mug')
+    (waiter, goal, bag, idle) = (handler.args[0].target_action for handler in handlers)
+    assert waiter is first
+    assert (waiter.executable, waiter.arguments, waiter.namespace) == (
+        'wait_until', ['active'], '/samtok')
+    assert goal.cmd[-3:] == ['/samtok/goal', 'samtok_ros/msg/Goal', '{"text": "the \\"red\\" mug"}']
+    assert bag.cmd[:4] == ['ros2', 'bag', 'play', '/bag']
+    assert idle.arguments[0] == 'idle'
+    well, badly = (SimpleNamespace(returncode=code, process_name='x') for code in (0, 1))
+    steps = [handler.args[0].on_exit for handler in handlers]
+    assert [step(well, None) for step in steps[:-1]] == [[goal], [bag], [idle]]
+    assert kinds(steps[-1](well, None)) == ['Shutdown']
+    assert all(kinds(step(badly, None)) == ['Shutdown'] for step in steps)
+
+
+def test_replay_when_it_plays_then_images_are_sent_so_that_none_is_lost(replay):
+    import yaml
+
+    actions = replayed(replay)
+    (bag,) = (action.args[0].target_action for action in actions
+              if kinds([action]) == ['RegisterEventHandler']
+              and hasattr(action.args[0].target_action, 'cmd'))
+    path = Path(bag.cmd[bag.cmd.index('--qos-profile-overrides-path') + 1])
+    lossless = {'reliability': 'reliable', 'history': 'keep_all'}
+    assert yaml.safe_load(path.read_text()) == {'/cam/image': lossless,
+                                                '/cam/image/compressed': lossless}
+    path.unlink()
+    assert bag.cmd[bag.cmd.index('--rate') + 1] == '2.0'
+    assert '--clock-topics-all' in bag.cmd
+
+
+def test_replay_when_it_records_then_it_records_what_comes_out(replay):
+    from samtok_ros.ros_names import TOPICS
+
+    recorder, *_ = replayed(replay, record='/out', namespace='/left')
+    assert recorder.cmd[:5] == ['ros2', 'bag', 'record', '--output', '/out']
+    out = {f'/left/{topic.name}' for topic in TOPICS if topic.writers and topic.name[0] != '/'}
+    assert set(recorder.cmd[6:]) == out
+
+
+def test_realsense_when_read_then_depth_is_aligned_and_its_colour_images_are_ours(read):
+    *_, camera, nodes = read('camera_realsense.launch.py').generate_launch_description().args[0]
+    arguments = dict(camera.launch_arguments)
+    assert arguments['align_depth.enable'] == arguments['enable_color'] == 'true'
+    ((_, image),) = nodes.launch_arguments
+    assert [part if isinstance(part, str) else part.args[0] for part in image] == [
+        '/', 'camera_namespace', '/', 'camera_name', '/color/image_raw']
+
+
+def test_xml_when_read_then_it_starts_the_same_program_with_the_same_remappings(perception):
+    node = ElementTree.parse(LAUNCH / 'minimal.launch.xml').getroot().find('node')
+    _, (ours,) = started(perception)
+    assert (node.get('pkg'), node.get('exec'), node.get('namespace')) == (
+        ours.package, ours.executable, 'samtok')
+    assert [remap.get('from') for remap in node.findall('remap')] == [
+        old for old, _ in ours.remappings]
+    assert {p.get('name'): p.get('value') for p in node.findall('param') if p.get('name')} == {
+        'autostart': 'true'}
+
+
+@pytest.mark.parametrize('path', sorted(LAUNCH.glob('*.py')), ids=lambda path: path.name)
+def test_launch_file_when_read_then_it_runs_nothing_and_evaluates_nothing(path):
+    tree = ast.parse(path.read_text(encoding='utf-8'))
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert not names & {'eval', 'exec', 'subprocess', 'open', 'PythonExpression'}
 
 
-def test_launch_when_run_for_real_then_the_nodes_come_up_and_end_cleanly(tmp_path):
-    pytest.importorskip('launch', reason=NEEDS_LAUNCH)
-    pytest.importorskip('launch_ros', reason=NEEDS_LAUNCH)
-    from harness import Scene, World, own_domain
+# With launch itself
 
-    with own_domain() as domain:
-        world = World(domain, tmp_path)
-        code = ('import sys; from launch import LaunchService; '
-                'from launch.launch_description_sources import AnyLaunchDescriptionSource; '
-                'from launch.actions import IncludeLaunchDescription; '
-                'from launch import LaunchDescription; s = LaunchService(); '
-                's.include_launch_description(LaunchDescription([IncludeLaunchDescription('
-                'AnyLaunchDescriptionSource(sys.argv[1]), '
-                'launch_arguments=[("backend", "fake")])])); sys.exit(s.run())')
-        process = subprocess.Popen([sys.executable, '-c', code, str(LAUNCH_FILE)], cwd=tmp_path,
-                                   env={**os.environ, 'ROS_DOMAIN_ID': str(domain)})
-        try:
-            scene = Scene(world)
-            scene.set_goal('one mug')
-            scene.show()
-            scene.masks_of()
-        finally:
+@pytest.fixture
+def launched(world, tmp_path):
+    """Run a launch file in the domain of `world`; Ctrl-C ends it at the latest with the test."""
+    for package in ('launch', 'launch_ros'):
+        pytest.importorskip(package, reason=NEEDS_LAUNCH)
+    processes = []
+
+    def run(name, *arguments):
+        log = tmp_path / 'launch.log'
+        with log.open('wb') as output:
+            process = subprocess.Popen(
+                [sys.executable, '-P', '-c', RUN, str(LAUNCH / name), *arguments], cwd=tmp_path,
+                env={**os.environ, 'ROS_DOMAIN_ID': str(world.domain), 'OMP_NUM_THREADS': '1'},
+                stdout=output, stderr=output)
+        process.log = log.read_text
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            status = process.wait(60)
-            world.close()
-        assert status == 0
+        assert process.wait(60) == 0, process.log()
+        assert 'Traceback' not in process.log(), process.log()
+
+
+@pytest.mark.parametrize('name, arguments', [
+    ('perception.launch.py', ['backend:=fake']),
+    ('perception.launch.py', ['backend:=fake', 'split:=true', 'respawn:=true']),
+    ('camera_realsense.launch.py', ['backend:=fake'])])
+def test_launch_when_run_for_real_then_the_nodes_answer_and_end_cleanly(
+        world, launched, name, arguments):
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+    from harness import Scene
+
+    topic = 'image'
+    if name.startswith('camera_realsense'):
+        topic = '/camera/camera/color/image_raw'
+        try:
+            get_package_share_directory('realsense2_camera')
+        except PackageNotFoundError:
+            pytest.skip('realsense2_camera is not installed')
+    launched(name, *arguments)
+    scene = Scene(world, image_topic=topic, split='split:=true' in arguments)
+    scene.set_goal('one mug')
+    scene.show()
+    scene.masks_of()
+
+
+def test_replay_when_run_for_real_then_each_image_of_the_bag_is_answered(world, launched):
+    from harness import DEADLINE_S
+
+    from samtok_ros.msg import RegionMasks
+
+    if shutil.which('ros2') is None:
+        pytest.skip('the command ros2 is not installed')
+    masks = world.peer.listen(RegionMasks, 'masks')
+    bag = ROOT / 'samtok_ros' / 'demo' / 'data' / 'camera'
+    process = launched('replay.launch.py', f'bag:={bag}', 'image:=/camera/color/image_raw',
+                       'goal:=one mug', 'backend:=fake', 'rate:=10.0')
+    assert process.wait(DEADLINE_S) == 0
+    stamps = {(m.header.stamp.sec, m.header.stamp.nanosec) for m in masks.messages if m.complete}
+    assert len(stamps) == 100
 
 
 def test_show_args_when_asked_for_then_launch_prints_every_argument():
     pytest.importorskip('launch', reason=NEEDS_LAUNCH)
     pytest.importorskip('ros2launch', reason='ros2launch is not installed')
-    done = subprocess.run(['ros2', 'launch', str(LAUNCH_FILE), '--show-args'],
+    if shutil.which('ros2') is None:
+        pytest.skip('the command ros2 is not installed')
+    done = subprocess.run(['ros2', 'launch', str(LAUNCH / 'perception.launch.py'), '--show-args'],
                           capture_output=True, text=True, timeout=60, check=True)
-    assert "'namespace'" in done.stdout
+    for argument in ARGUMENTS:
+        assert f"'{argument.name}'" in done.stdout

@@ -130,11 +130,11 @@ def test_answer_when_the_model_fails_then_a_failed_one_comes_and_the_next_is_fin
     assert 'out of memory' in text
 
 
-@pytest.mark.parametrize('state', ['unconfigured', 'active', 'speaking', 'loading'])
+@pytest.mark.parametrize('state', ['unconfigured', 'inactive', 'active', 'speaking', 'loading'])
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signal_when_it_comes_in_any_state_then_the_exit_is_clean(world, state, number):
     parameters = {
-        'unconfigured': BY_HAND, 'active': FAKE, 'speaking': {**FAKE, 'fake.token_s': 0.2},
+        'unconfigured': BY_HAND, 'inactive': BY_HAND, 'active': FAKE, 'speaking': {**FAKE, 'fake.token_s': 0.2},
         'loading': {**BY_HAND, 'fake.load_s': 3.0}}[state]
     program = world.start('perception', parameters)
     if state == 'speaking':
@@ -146,6 +146,8 @@ def test_signal_when_it_comes_in_any_state_then_the_exit_is_clean(world, state, 
         world.peer.begin_change('grounding', CONFIGURE)
         wait_until(lambda: world.peer.state('grounding') == 'configuring', 'configuring')
     else:
+        if state == 'inactive':
+            assert world.peer.change('grounding', CONFIGURE)
         wait_until(lambda: world.peer.state('grounding') == state, state)
     assert program.stop(number) == 0
     assert 'Traceback' not in program.log()

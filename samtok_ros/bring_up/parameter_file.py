@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks a parameter file before anything is started: what ROS would pass over or say cryptically.
+
+The nodes check what reaches them, unknown parameters included. They never see a section that is
+not for them, so a section with a misspelt node name would be without effect and without a word.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from samtok_ros.bring_up.arguments import NODES
+from samtok_ros.config import SETTINGS_OF_NODE
+from samtok_ros.config_fields import check_setting, closest_name, setting_fields
+from samtok_ros.errors import ConfigError
+
+_MARK = 'ros__parameters'
+_ANY_NODE = ('*', '**')
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads tags that it does not know as if they were not there, as ROS does."""
+
+
+def _untagged(loader: _Loader, tag: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        # launch writes lists of parameters as tagged tuples.
+        return loader.construct_sequence(node, deep=True)
+    return loader.construct_scalar(node)
+
+
+_Loader.add_multi_constructor(None, _untagged)
+
+
+def check_parameter_file(path: Path) -> list[str]:
+    """Check the form of a parameter file and the values for our nodes.
+
+    Returns:
+        What looks wrong but stops nothing, one text each.
+    Raises:
+        ConfigError: it cannot be read, or a value that a node of ours would refuse.
+    """
+    warnings = []
+    for name, parameters in _sections(_read(path), '', path):
+        node = name.rpartition('/')[2]
+        if node in NODES or node in _ANY_NODE:
+            _check_values(f'{path}: {name}', node, parameters)
+        elif advice := closest_name(node, dict.fromkeys(NODES)):
+            warnings.append(f'{path}: the section {name} is for no node of this package: {advice}')
+    return warnings
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        # A safe loader: it makes plain values only.
+        tree = yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader)
+    except OSError as error:
+        raise ConfigError('parameter file cannot be read', got=str(error)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f'parameter file {path} is not YAML',
+                          got=' '.join(str(error).split())) from error
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f'parameter file {path} has no sections', got=type(tree).__name__,
+                          expected=f'NODE: {_MARK}: PARAMETERS, as in config/default.yaml')
+    return tree
+
+
+def _sections(tree: Mapping[str, Any], place: str,
+              path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the name of each section, namespaces and node joined by '/', and its parameters."""
+    for key, value in tree.items():
+        name = f'{place}/{key}'.replace('//', '/') if place else str(key)
+        if not isinstance(value, Mapping):
+            raise ConfigError(f'{path}: {name} holds no parameters', got=repr(value),
+                              expected=f'{_MARK}: below the name of a node')
+        if _MARK in value:
+            parameters = value[_MARK] or {}
+            if not isinstance(parameters, Mapping):
+                raise ConfigError(f'{path}: {_MARK} of {name} holds no parameters',
+                                  got=repr(parameters), expected='NAME: VALUE')
+            yield name, parameters
+        elif advice := closest_name(str(next(iter(value), '')), {_MARK: None}):
+            raise ConfigError(f'{path}: {name} has no {_MARK}', fix=advice)
+        else:
+            yield from _sections(value, name, path)
+
+
+def _check_values(place: str, node: str, parameters: Mapping[str, Any]) -> None:
+    values = dict(_flat(parameters, ''))
+    for settings in [SETTINGS_OF_NODE[node]] if node in NODES else SETTINGS_OF_NODE.values():
+        for field in setting_fields(settings):
+            if field.name in values:
+                try:
+                    check_setting(field, values[field.name])
+                except ConfigError as error:
+                    raise ConfigError(f'{place}: {error.message}', expected=error.expected,
+                                      got=error.got, fix=error.fix) from error
+
+
+def _flat(parameters: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in parameters.items():
+        name = f'{prefix}{key}'
+        if isinstance(value, Mapping):
+            yield from _flat(value, f'{name}.')
+        else:
+            yield name, value

@@ -120,7 +120,8 @@ def test_parser_when_field_line_is_broken_then_it_refuses():
 
 @pytest.mark.parametrize('name', DEFINITIONS)
 def test_definition_when_parsed_then_every_string_and_array_is_bounded(name):
-    assert unbounded(TYPES[name][1]) == []
+    # Runs of a mask are counted by us: what a type allows, the middleware reserves memory for.
+    assert set(unbounded(TYPES[name][1])) <= {'rle'}
 
 
 @pytest.mark.parametrize('name', [n for n in DEFINITIONS if '_' not in n.split('/')[2]])

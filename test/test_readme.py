@@ -5,20 +5,17 @@ import ast
 import importlib.util
 import re
 import shlex
-import signal
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from samtok_ros.bring_up.arguments import ARGUMENTS
 from samtok_ros.cli.main import build_parser
-from samtok_ros.config import SETTINGS_OF_NODE, GroundingSettings, MaskTokenizerSettings
+from samtok_ros.config import SETTINGS_OF_NODE
 from samtok_ros.config_fields import setting_fields
-from samtok_ros.config_files import parameters_markdown
+from samtok_ros.config_files import parameters_page
 from samtok_ros.model_directory import EMBEDDED_MODEL, MODELS_DIR
+from samtok_ros.ros_names import CALLS, TOPICS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -76,50 +73,22 @@ def test_ten_lines_of_python_when_run_then_they_answer_and_write_the_picture(
 
 def test_planner_code_when_compared_then_it_is_what_the_example_holds():
     example = (ROOT / 'examples' / 'planner.py').read_text(encoding='utf-8')
-    excerpts = blocks(section('Connect a grasp planner'), 'python')
-    assert len(excerpts) == 2
+    text = section('Connect your grasp planner')
+    excerpts = blocks(text, 'python')
+    assert len(excerpts) == 4
     for excerpt in excerpts:
         assert excerpt in example
-
-
-@contextmanager
-def running(command, environment, log):
-    """Run a program; at the end it is asked to stop."""
-    with log.open('wb') as stream, subprocess.Popen(
-            [str(part) for part in command], stdout=stream, stderr=stream, env=environment,
-            cwd=log.parent) as process:
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGINT)
-
-
-def test_three_terminals_when_run_then_the_planner_measures_the_target(tmp_path):
-    pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
-    from samtok_ros.demo.processes import find_program, isolated_environment
-
-    environment = isolated_environment()
-    examples = ROOT / 'examples'
-    nodes = [find_program('perception'), '--ros-args', '-p', 'autostart:=true',
-             '-p', 'model.backend:=fake']
-    camera = [sys.executable, examples / 'camera.py', examples / 'table.jpg']
-    planner = [sys.executable, examples / 'planner.py', 'one bottle']
-    logs = {name: tmp_path / f'{name}.log' for name in ('nodes', 'camera', 'planner')}
-    with (running(nodes, environment, logs['nodes']),
-          running(camera, environment, logs['camera']),
-          running(planner, environment, logs['planner'])):
-        deadline = time.monotonic() + DEADLINE_S
-        while not re.search(r'\d+ px of the target, 0\.80 m away', logs['planner'].read_text()):
-            assert time.monotonic() < deadline, {k: v.read_text() for k, v in logs.items()}
-            time.sleep(0.1)
-    assert 'Traceback' not in ''.join(log.read_text() for log in logs.values())
+    # test/ros/test_planner_example.py runs it with these very arguments.
+    (planner,) = (line for line in commands(text) if 'planner.py' in line)
+    test = (ROOT / 'test' / 'ros' / 'test_planner_example.py').read_text(encoding='utf-8')
+    assert ', '.join(repr(word) for word in shlex.split(planner)[2:]) in test
 
 
 @pytest.mark.parametrize('page', PAGES)
 def test_samtok_command_when_printed_then_the_command_line_knows_it(page):
     for line in commands(PAGES[page]):
-        if line.startswith('samtok '):
-            build_parser().parse_args(shlex.split(line)[1:])
+        if line.startswith(('samtok ', '.venv/bin/samtok ')) and not line.endswith('--help'):
+            build_parser().parse_args(shlex.split(line.partition(' > ')[0])[1:])
 
 
 def test_every_subcommand_when_listed_then_the_readme_names_it():
@@ -137,50 +106,53 @@ def test_make_target_and_program_when_printed_then_they_exist(page):
         assert re.search(rf'^{target}:', makefile, re.MULTILINE), target
     for program in re.findall(r'\.venv/lib/samtok_ros/(\w+)', text):
         assert f'install_program({program} ' in cmake
-    for path in re.findall(r'(?:examples|config)/[\w.-]+', text):
+    for path in re.findall(r'(?:examples|config)/[\w./-]+', text):
         assert (ROOT / path).is_file(), path
     known = {field.name for settings in SETTINGS_OF_NODE.values()
              for field in setting_fields(settings)}
     assert set(re.findall(r'-p ([\w.]+):=', PAGES[page])) <= known
 
 
-def test_launch_arguments_when_named_then_the_launch_file_has_them():
-    launch = (ROOT / 'launch' / 'perception.launch.py').read_text(encoding='utf-8')
-    text = section('Run with ROS 2')
-    sentence = re.search(r'lists the arguments:(.*?)\n\n', text, re.DOTALL)[1]
-    named = set(re.findall(r'`(\w+)`', sentence)) | set(
-        re.findall(r'launch\.py (\w+):=', text))
+def test_launch_arguments_when_named_then_the_launch_files_have_them():
+    known = {argument.name for argument in ARGUMENTS}
+    sentence = re.search(r'lists the arguments:(.*?)\n\n', section('Run with ROS 2'), re.DOTALL)[1]
+    named = set(re.findall(r'`(\w+)`', sentence))
     assert len(named) > 5
-    assert [name for name in sorted(named) if f"'{name}': {{" not in launch] == []
+    assert named <= known
+    replay = (ROOT / 'launch' / 'replay.launch.py').read_text(encoding='utf-8')
+    for page in PAGES.values():
+        for line in '\n'.join(blocks(page, 'bash')).replace('\\\n', ' ').splitlines():
+            given = set(re.findall(r' (\w+):=', line))
+            if 'perception.launch.py' in line:
+                assert given <= known, line
+            elif 'replay.launch.py' in line:
+                assert [name for name in given - known if f"'{name}': {{" not in replay] == [], line
 
 
-def test_parameter_tables_when_compared_then_they_are_what_the_settings_say():
-    shared = parameters_markdown(GroundingSettings).splitlines()
-    own = parameters_markdown(MaskTokenizerSettings).splitlines()
-    own = shared[:2] + [line for line in own[2:] if line not in shared]
-    for node, wanted in (('grounding', shared), ('mask_tokenizer', own)):
-        table = '\n'.join(wanted)
-        assert f'<!-- parameters: {node} -->\n\n{table}\n\n' in README, f'write this:\n{table}'
-    missing = {f.name for f in setting_fields(GroundingSettings)} - {
-        f.name for f in setting_fields(MaskTokenizerSettings)}
-    assert {name if '.' not in name else name.split('.')[0] + '.*' for name in missing} == {
-        'max_rate_hz', 'limits.*'}, 'the sentence between the tables names these'
+def test_parameter_page_when_compared_then_it_is_what_the_settings_say():
+    assert PAGES['docs/parameters.md'] == parameters_page(), (
+        'run: python -m samtok_ros.config_files config')
+    names = {field.name for settings in SETTINGS_OF_NODE.values()
+             for field in setting_fields(settings)}
+    named = set(re.findall(r'`([a-z_.]+)`', section('Parameters')))
+    assert named
+    assert named <= names
 
 
 def test_topic_tables_when_compared_then_they_name_what_the_nodes_have():
-    listed = {row[0].strip('`'): row[1].strip('`')
+    listed = {row[0].strip('`'): (row[1].strip('`'), row[2])
               for row in rows(section('What goes in and what comes out'))}
-    source = '\n'.join(path.read_text(encoding='utf-8')
-                       for path in sorted((ROOT / 'samtok_ros' / 'nodes').glob('*.py'))
-                       if not path.name.startswith('demo'))
-    made = re.findall(r"(?:create_output|RawSubscription)\((?:self, )?(\w+), '([\w/]+)'", source)
-    assert len(made) == 6
-    for kind, topic in made:
-        assert listed[topic].split('/')[1] == kind
-    expected = {topic for _, topic in made} | {'image', 'image/compressed', '/diagnostics'}
-    # mask_words is made by one node and read by the other.
-    assert set(listed) == expected
-    assert all(f"'{topic}'" in source for topic in listed)
+    assert listed == {topic.name: (topic.type.replace('/msg/', '/'), topic.quality)
+                      for topic in TOPICS}
+
+
+def test_call_table_when_compared_then_it_names_what_the_nodes_serve():
+    listed = {row[0].strip('`'): row[1].replace('`', '')
+              for row in rows(section('Actions and services'))}
+    kinds = {'action': 'action', 'srv': 'service'}
+    assert listed == {
+        call.name: f'{kinds[kind]} {package}/{name}' for call in CALLS
+        for package, kind, name in [call.type.split('/')]}
 
 
 def test_accuracy_table_when_compared_then_its_bars_are_those_of_the_evaluation():

@@ -16,7 +16,12 @@ from samtok_ros.errors import ConfigError
 MOST_BYTES = 1024
 """Of a text that its definition does not bound, such as a frame id: it goes into every result."""
 
+MOST_RUNS = 65536
+"""Of a mask. The definition leaves them open, as the middleware reserves memory for what it allows:
+over a gigabyte of addresses for each subscription on 64 masks of so many runs."""
+
 _SEQUENCE = re.compile(r'sequence<(?P<inner>.+?)(?:, (?P<most>\d+))?>$')
+_RUNS = 'sequence<uint32>'
 _TEXT = re.compile(r'string(?:<(?P<most>\d+)>)?$')
 
 
@@ -80,5 +85,6 @@ def _read_fields(kind: type) -> Iterator[_Field]:
         array = _SEQUENCE.match(declared)
         inner = array['inner'] if array else declared
         text = _TEXT.match(inner)
-        yield _Field(name, bool(array), int(array['most']) if array and array['most'] else None,
+        most = MOST_RUNS if declared == _RUNS else array and array['most']
+        yield _Field(name, bool(array), int(most) if most else None,
                      int(text['most'] or MOST_BYTES) if text else None, '/' in inner)

@@ -19,6 +19,7 @@ from samtok_ros.errors import ConfigError, ImageError, SpanError
 from samtok_ros.image.encodings import check_image, image_to_rgb
 from samtok_ros.masks.rle import mask_to_rle
 from samtok_ros.msg import FrameInfo, Goal, MaskWord, MaskWords, RegionMask, RegionMasks
+from samtok_ros.nodes.bounds import MOST_RUNS
 from samtok_ros.regions import ImageSize, Region
 from samtok_ros.runtime.compressed import compressed_size, decode_image
 from samtok_ros.runtime.frame_cache import Frame
@@ -28,7 +29,6 @@ MAX_GOAL_BYTES = 1024
 MAX_LABEL_BYTES = 256
 MAX_ANSWER_BYTES = 16384
 MAX_MESSAGE_BYTES = 1024
-MAX_RUNS = 65536
 MAX_REGIONS = 64
 
 _NS_PER_S = 1_000_000_000
@@ -164,7 +164,7 @@ def result_to_masks(result: FrameResult) -> RegionMasks:
     too_long = [mask.id for mask in message.masks if not mask.rle]
     notes = [result.message] if result.message else []
     if too_long:
-        notes.append(f'masks of more than {MAX_RUNS} runs are left out: regions {too_long}')
+        notes.append(f'masks of more than {MOST_RUNS} runs are left out: regions {too_long}')
     message.message = cut_text('. '.join(notes), MAX_MESSAGE_BYTES)
     return message
 
@@ -222,7 +222,7 @@ def _word_of(region: Region) -> MaskWord:
 def _mask_of(region: Region) -> RegionMask:
     runs = mask_to_rle(region.mask)
     rle = array.array('I')
-    if len(runs) <= MAX_RUNS:
+    if len(runs) <= MOST_RUNS:
         rle.frombytes(memoryview(runs).cast('B'))
     left, top, right, bottom = map(int, region.box_xyxy or (0, 0, 0, 0))
     return RegionMask(

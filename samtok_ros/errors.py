@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The package's errors: one base, five kinds, each named for what the caller can do about it."""
+"""The package's errors: one base, six kinds, each named for what the caller can do about it."""
 
 
 class SamtokError(Exception):
@@ -57,3 +57,7 @@ class SpanError(SamtokError):
 
 class DeviceError(SamtokError):
     """A device ran out of memory or is not there; the only kind worth retrying."""
+
+
+class HubError(SamtokError):
+    """A model cannot be fetched: no such repository, no network, no permission, no room."""

@@ -10,11 +10,12 @@ import re
 from pathlib import Path
 
 from samtok_ros.errors import CheckpointError
+from samtok_ros.hub.cache import cached_snapshot, repo_of
+from samtok_ros.hub.manifest import Manifest
 
 EMBEDDED_MODEL = 'tabletop'
 MODELS_DIR = Path(__file__).parent / 'models'
 
-_CACHED = 'models--'
 _HUB_NAME = re.compile(r'[\w.-]+/[\w.-]+')
 
 
@@ -22,8 +23,8 @@ def resolve_model(model: str) -> Path:
     """Return the directory of a model.
 
     Args:
-        model: 'tabletop' (ships with the package), a path, or 'owner/name' of a model that is in
-            the local hub cache.
+        model: 'tabletop' (ships with the package), a path, or 'owner/name' of a model in the local
+            hub cache, at the commit that `samtok fetch` pinned.
     Raises:
         CheckpointError: there is no such directory; the text has the command that helps.
     """
@@ -34,20 +35,25 @@ def resolve_model(model: str) -> Path:
     if model and path.is_dir():
         return path.resolve()
     if _HUB_NAME.fullmatch(model) and not model.startswith('.'):
-        return _cached_snapshot(model)
+        return _checked_snapshot(model)
     raise CheckpointError('there is no such model', expected=f'{EMBEDDED_MODEL!r}, a directory, or '
                           "'owner/name'", got=repr(model), fix='check the spelling of the path')
 
 
 def model_name(model_dir: Path) -> str:
-    """Return the name of a directory's model: 'owner/name' in the hub cache, else the folder's.
+    """Return the name of a directory's model: 'owner/name' if it was fetched, else the folder's.
 
-    Snapshots in the hub cache are folders named by a commit, two below `models--owner--name`.
+    The same model has the same name in the hub cache of one machine and in a folder that was
+    carried to another one, so that each accepts the other's mask words.
+
+    Raises:
+        CheckpointError: the record of where the model came from is damaged.
     """
-    cached = model_dir.parent.parent.name
-    if model_dir.parent.name == 'snapshots' and cached.startswith(_CACHED):
-        return cached.removeprefix(_CACHED).replace('--', '/', 1)
-    return model_dir.name
+    cached = repo_of(model_dir)
+    if cached is not None:
+        return cached
+    manifest = Manifest.read(model_dir)
+    return manifest.repo if manifest is not None else model_dir.name
 
 
 def _checked(path: Path, message: str, fix: str) -> Path:
@@ -56,14 +62,9 @@ def _checked(path: Path, message: str, fix: str) -> Path:
     return path
 
 
-def _cached_snapshot(name: str) -> Path:
-    # Imported late: resolving a path must not load the hub client.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError as error:
+def _checked_snapshot(name: str) -> Path:
+    snapshot = cached_snapshot(name)
+    if snapshot is None:
         raise CheckpointError('model is not on this machine', expected=f'{name} in the hub cache',
-                              got='nothing there', fix=f'fetch it first with the hub client: '
-                              f'hf download {name}') from error
+                              got='nothing there', fix=f'fetch it first: samtok fetch {name}')
+    return snapshot

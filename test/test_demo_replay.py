@@ -7,12 +7,7 @@ import sys
 
 import pytest
 
-from samtok_ros.demo.processes import (
-    ChildProcess,
-    find_program,
-    find_shared,
-    isolated_environment,
-)
+from samtok_ros.demo.processes import ChildProcess, isolated_environment
 from samtok_ros.demo.replay_clock import ReplayClock
 from samtok_ros.demo.replay_plan import ReplayPlan
 from samtok_ros.demo.run_demo import DemoSettings, run_demo
@@ -139,20 +134,6 @@ def test_domain_when_another_one_is_in_use_then_it_is_not_taken():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(('', 7400 + 250 * taken + 10))
         assert int(isolated_environment()['ROS_DOMAIN_ID']) != taken
-
-
-def test_program_when_it_is_not_installed_then_the_way_out_is_named(monkeypatch, tmp_path):
-    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
-    monkeypatch.setattr(sys, 'prefix', str(tmp_path))
-    with pytest.raises(ConfigError, match='perception is not installed.*make setup'):
-        find_program('perception')
-
-
-def test_shared_file_when_its_prefix_comes_later_then_it_is_found(monkeypatch, tmp_path):
-    place = tmp_path / 'second' / 'share' / 'samtok_ros' / 'config'
-    place.mkdir(parents=True)
-    monkeypatch.setenv('AMENT_PREFIX_PATH', f'{tmp_path / "first"}:{tmp_path / "second"}')
-    assert find_shared('config') == place
 
 
 # Before anything is started

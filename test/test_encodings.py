@@ -70,8 +70,20 @@ def test_rgb_to_bytes_when_alpha_then_opaque():
 
 
 BAD = [
+    ({'encoding': 'cmyk'}, "image encoding is not supported: expected rgb8, bgr8, rgba8, bgra8 "
+     "or mono8, got 'cmyk'. Set the encoding in the camera driver, or convert with image_proc."),
     ({'encoding': 'yuv422'}, "image encoding is not supported: expected rgb8, bgr8, rgba8, bgra8 "
-     "or mono8, got 'yuv422'. Set the encoding in the camera driver, or convert with image_proc."),
+     "or mono8, got 'yuv422'. Set input.convert_raw_formats to true, or convert with image_proc, "
+     'which does it outside of this process.'),
+    ({'encoding': '16UC1'}, "image encoding is not supported: expected rgb8, bgr8, rgba8, bgra8 "
+     "or mono8, got '16UC1'. Remap image to the colour topic: this one has depth, infrared or raw "
+     'values.'),
+    ({'encoding': 'mono16'}, "image encoding is not supported: expected rgb8, bgr8, rgba8, bgra8 "
+     "or mono8, got 'mono16'. Remap image to the colour topic: this one has depth, infrared or raw "
+     'values.'),
+    ({'encoding': '8UC3'}, "image encoding is not supported: expected rgb8, bgr8, rgba8, bgra8 "
+     "or mono8, got '8UC3'. Let the driver name the order of the colours, rgb8 or bgr8: nothing is "
+     'guessed from the number of channels.'),
     ({'encoding': ''}, "image encoding is not supported: expected rgb8, bgr8, rgba8, bgra8 or "
      "mono8, got ''. Set the encoding in the camera driver, or convert with image_proc."),
     ({'height': 0, 'data': b''},

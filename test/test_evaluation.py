@@ -74,7 +74,8 @@ class ScriptedModel:
     def __init__(self, script):
         self.script, self.heard, self.remembered = script, [], ()
 
-    def generate(self, image_rgb, instruction, limits=None, should_stop=None, *, history=()):
+    def generate(self, image_rgb, instruction, limits=None, should_stop=None, *, history=(),
+                 image_key=None):
         self.heard.append(instruction)
         self.remembered = history or self.remembered
         said = self.script[''.join(

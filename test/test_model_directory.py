@@ -26,7 +26,7 @@ def test_resolve_when_there_is_nothing_says_what_is_possible(name):
 
 def test_resolve_when_the_hub_cache_lacks_it_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
-    with pytest.raises(CheckpointError, match='hf download someone/Some-Model'):
+    with pytest.raises(CheckpointError, match='samtok fetch someone/Some-Model'):
         resolve_model('someone/Some-Model')
 
 

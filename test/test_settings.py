@@ -90,12 +90,17 @@ def test_field_when_declared_then_the_code_reads_it():
 def test_fields_when_listed_then_they_are_these():
     names = {f.name for c in SETTINGS_OF_NODE.values() for f in setting_fields(c)}
     assert names == {
-        'autostart', 'max_rate_hz', 'model.name', 'model.backend', 'model.device', 'model.dtype',
+        'autostart', 'max_rate_hz', 'model.name', 'model.backend', 'model.provider', 'model.device',
+        'model.dtype', 'model.warm_up',
         'input.transport', 'input.reliability', 'input.depth', 'input.every_frame', 'input.queue',
         'input.max_megapixels', 'cache.frames', 'cache.megabytes', 'limits.max_new_tokens',
         'limits.max_masks', 'limits.deadline_s', 'words.wait_s', 'words.queue',
-        'overlay.jpeg_quality', 'fake.load_s', 'fake.token_s', 'fake.decode_s', 'fake.fail_every',
-        'fake.fail_load'}
+        'target.max_age_s', 'overlay.jpeg_quality', 'services.time_limit_s',
+        'fake.load_s', 'fake.token_s', 'fake.decode_s', 'fake.fail_every',
+        'fake.fail_load', 'fake.fail_load_memory', 'fake.prompt_s', 'fake.flood',
+        'input.convert_raw_formats',
+        'input.max_age_s', 'actions.policy', 'actions.queue', 'actions.result_timeout_s',
+        'actions.conversations', 'actions.rounds'}
 
 
 def test_values_when_taken_and_built_again_then_the_settings_are_the_same():
@@ -113,7 +118,8 @@ def test_values_when_taken_and_built_again_then_the_settings_are_the_same():
     ({'input.depth': True}, 'expected integer, got True (true or false)'),
     ({'limits.max_masks': 65}, 'limits.max_masks is out of range: expected 1 to 64, got 65.'),
     ({'limits.deadline_s': float('nan')}, 'limits.deadline_s is out of range'),
-    ({'model.backend': 'onyx'}, "expected torch or fake, got 'onyx'"),
+    ({'model.backend': 'onyx'}, "expected torch or onnx or fake, got 'onyx'"),
+    ({'model.provider': 'cuda'}, 'Set model.backend to onnx'),
     ({'limits.max_mask': 3}, 'unknown setting limits.max_mask. Perhaps limits.max_masks is meant.'),
     ({'input.every_frame': True}, 'expected input.reliability: reliable, got best_effort'),
     ({'input.every_frame': True, 'input.reliability': 'reliable', 'max_rate_hz': 1.0},

@@ -18,8 +18,9 @@ def add_parser(commands) -> None:
     parser.add_argument('--bag', type=Path, metavar='DIR',
                         help='folder that `samtok make-bag` has made, instead of the shipped bag')
     add_model_options(parser)
-    parser.add_argument('--backend', default='torch', choices=('torch', 'fake'),
-                        help='fake makes up words, to try everything around the model')
+    parser.add_argument('--backend', default='torch', choices=('torch', 'onnx', 'fake'),
+                        help='onnx runs the mask tokenizer by ONNX Runtime, after samtok export; '
+                        'fake makes up words, to try everything around the model')
     parser.add_argument('--every-frame', action='store_true',
                         help='process every image in order, which gives the same words each time, '
                         'instead of the newest one')

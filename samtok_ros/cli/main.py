@@ -8,18 +8,29 @@ from collections.abc import Sequence
 
 from samtok_ros.cli import (
     ask,
+    bench,
+    build_engines,
+    convert,
     decode,
     demo,
+    doctor,
     encode,
     evaluate,
+    export,
+    extend_vocab,
+    fetch,
     ground,
     make_bag,
     parity,
+    policy,
     train,
+    up,
 )
 from samtok_ros.errors import SamtokError
 
-COMMANDS = (ground, ask, encode, decode, train, evaluate, parity, make_bag, demo)
+COMMANDS = (ground, ask, encode, decode, fetch, doctor, convert, export,
+            build_engines, train, evaluate, parity, bench, make_bag,
+            demo, up, policy, extend_vocab)
 _FAILED, _INTERRUPTED = 2, 130
 
 

@@ -12,8 +12,10 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
                         'the hub cache (default: %(default)s)')
     parser.add_argument('--device', default='auto',
                         help='torch device; auto takes a GPU where there is one (default: auto)')
-    parser.add_argument('--dtype', default='auto', choices=('auto', 'float32', 'bfloat16'),
-                        help='number format; auto is bfloat16 on a GPU, else float32')
+    parser.add_argument('--dtype', default='auto',
+                        choices=('auto', 'float32', 'bfloat16', 'float16'),
+                        help='number format; auto is bfloat16 on a GPU, else float32; float16 '
+                        'needs a GPU')
 
 
 def add_image(parser: argparse.ArgumentParser) -> None:

@@ -1,49 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs of ours in child processes: found, started alone on this machine, ended cleanly."""
+"""Programs of ours in child processes: started alone on this machine, ended cleanly."""
 
-import ctypes
 import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from samtok_ros.errors import ConfigError, DeviceError
+from samtok_ros.bring_up.child import die_with_parent
+from samtok_ros.errors import DeviceError
 
-_PACKAGE = 'samtok_ros'
 _STOP_WAIT_S = 20.0
 _MOST_DOMAINS = 100
-_SET_DEATH_SIGNAL = 1
-
-
-def find_program(name: str) -> Path:
-    """Return an installed program of this package.
-
-    Raises:
-        ConfigError: the nodes are not installed.
-    """
-    return _find(Path('lib', _PACKAGE, name))
-
-
-def find_shared(name: str) -> Path:
-    """Return an installed file or folder of this package, such as 'config/default.yaml'.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    return _find(Path('share', _PACKAGE, name))
-
-
-def _find(place: Path) -> Path:
-    """Search where the ament index does: prefixes from the environment, then our own."""
-    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
-    for prefix in [*filter(None, prefixes), sys.prefix]:
-        if (Path(prefix) / place).exists():
-            return Path(prefix) / place
-    raise ConfigError(f'{place} is not installed', expected=f'it below one of {prefixes}',
-                      fix='run make setup, or build with colcon and source install/setup.bash')
 
 
 def isolated_environment() -> dict[str, str]:
@@ -87,7 +56,7 @@ class ChildProcess:
                 [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, env=environment, cwd=log.parent,
                 # A group of its own: Ctrl-C in the terminal reaches it through us alone.
-                start_new_session=True, preexec_fn=_die_with_parent)
+                start_new_session=True, preexec_fn=die_with_parent)
 
     def __enter__(self) -> 'ChildProcess':
         """Do nothing: it runs already."""
@@ -136,9 +105,3 @@ class ChildProcess:
 
     def _lines(self) -> Iterator[str]:
         yield from self.log.read_text(encoding='utf-8', errors='replace').splitlines()
-
-
-def _die_with_parent() -> None:
-    """Let the kernel send Ctrl-C to a child whose parent was killed; Linux only."""
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(_SET_DEATH_SIGNAL, signal.SIGINT)

@@ -13,16 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from samtok_ros.bring_up.installed import find_program, find_shared
 from samtok_ros.demo.bag_file import open_bag
 from samtok_ros.demo.camera_bag import COLOUR_TOPIC, colour_images
 from samtok_ros.demo.goals import DemoGoal, load_goals
 from samtok_ros.demo.make_bag import CAMERA_BAG, DATA_DIR, GOALS_FILE, TRUTH_FILE
-from samtok_ros.demo.processes import (
-    ChildProcess,
-    find_program,
-    find_shared,
-    isolated_environment,
-)
+from samtok_ros.demo.processes import ChildProcess, isolated_environment
 from samtok_ros.demo.replay_plan import ReplayPlan
 from samtok_ros.demo.report import (
     OVERLAYS_DIR,
@@ -87,7 +83,7 @@ def run_demo(settings: DemoSettings) -> DemoScore:
         DeviceError: something did not come in time.
     """
     started_s = time.monotonic()
-    if settings.backend == 'torch':
+    if settings.backend != 'fake':
         resolve_model(settings.model)  # before anything is started for nothing
     goals = load_goals(settings.source / GOALS_FILE)
     truth = load_truth(settings.source / TRUTH_FILE)

@@ -6,11 +6,12 @@ the values. Rows may be padded, and the byte order of the sender is honoured.
 """
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from samtok_ros.errors import ImageError
+from samtok_ros.image.raw_formats import RAW_FORMATS, raw_to_rgb
 from samtok_ros.regions import ImageSize
 
 BytesLike = bytes | bytearray | memoryview | array | np.ndarray
@@ -22,6 +23,8 @@ _CHANNELS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 _REVERSED = ('bgr8', 'bgra8')
 _DEPTH_TYPES = {'16UC1': 'u2', '32FC1': 'f4'}
 _MILLIMETRES_PER_METRE = np.float32(1000)
+_DEEP = ('mono16', '16UC1', '16SC1', '32FC1', '32SC1', '64FC1')
+_LONGEST_NAME = 40
 
 
 def image_to_rgb(
@@ -33,6 +36,7 @@ def image_to_rgb(
     is_bigendian: bool = False,
     *,
     max_pixels: float = MAX_PIXELS,
+    convert_raw: bool = False,
 ) -> np.ndarray:
     """Return the pixels of a colour or grey image message.
 
@@ -43,24 +47,39 @@ def image_to_rgb(
         data: the bytes of the message, rows from top to bottom.
         height: rows.
         width: pixels of a row.
-        encoding: rgb8, bgr8, rgba8, bgra8 or mono8; alpha is dropped, grey becomes three channels.
+        encoding: rgb8, bgr8, rgba8, bgra8 or mono8, or one of RAW_FORMATS; alpha is dropped, grey
+            becomes three channels.
         step: bytes from one row to the next, padding included.
         is_bigendian: as in the message; without meaning for values of one byte.
         max_pixels: larger images are refused.
+        convert_raw: whether Bayer and YUV images are converted; else they are refused.
     Returns:
         (H, W, 3) uint8.
     Raises:
         ImageError: unknown encoding, no pixels, too many, or the data do not fit the size.
     """
-    del is_bigendian
-    channels = _look_up(encoding, _CHANNELS, 'image')
-    size = _check_size(height, width, max_pixels)
-    pixels = _rows(data, size, channels, step).reshape(height, width, channels)
-    if channels == 1:
+    rows = _image_rows(data, height, width, encoding, step, max_pixels, convert_raw)
+    if encoding in RAW_FORMATS:
+        return raw_to_rgb(rows, RAW_FORMATS[encoding], ImageSize(height, width), is_bigendian)
+    pixels = rows.reshape(height, width, _CHANNELS[encoding])
+    if encoding == 'mono8':
         return np.repeat(pixels, 3, axis=2)
     if encoding in _REVERSED:
         return np.ascontiguousarray(pixels[..., 2::-1])
     return pixels[..., :3]
+
+
+def check_image(
+    data: BytesLike, height: int, width: int, encoding: str, step: int, *,
+    max_pixels: float = MAX_PIXELS, convert_raw: bool = False,
+) -> ImageSize:
+    """Return the size of an image message that image_to_rgb can read; costs no copy.
+
+    Raises:
+        ImageError: see image_to_rgb.
+    """
+    _image_rows(data, height, width, encoding, step, max_pixels, convert_raw)
+    return ImageSize(height, width)
 
 
 def depth_to_metres(
@@ -135,15 +154,39 @@ def check_rgb(image_rgb: np.ndarray) -> ImageSize:
     return ImageSize(*image_rgb.shape[:2])
 
 
-def _look_up(encoding: str, supported: dict, kind: str):
+def _image_rows(
+    data: BytesLike, height: int, width: int, encoding: str, step: int, max_pixels: float,
+    convert_raw: bool,
+) -> np.ndarray:
+    """Return (rows of the data, bytes of a row) uint8, a read-only view without the padding."""
+    form = RAW_FORMATS.get(encoding) if convert_raw else None
+    channels = None if form else _look_up(encoding, _CHANNELS, 'image')
+    size = _check_size(height, width, max_pixels)
+    if form is None:
+        return _rows(data, size, channels, step)
+    form.check_size(size)
+    return _rows(data, size, form.sample_bytes * form.samples_per_pixel, step, form.half_rows)
+
+
+def _look_up(encoding: str, supported: Mapping, kind: str):
     if encoding not in supported:
         raise ImageError(
-            f'{kind} encoding is not supported',
-            expected=_listed(supported),
-            got=repr(encoding),
-            fix='set the encoding in the camera driver, or convert with image_proc',
-        )
+            f'{kind} encoding is not supported', expected=_listed(supported),
+            got=repr(encoding[:_LONGEST_NAME]), fix=_advice(encoding, kind))
     return supported[encoding]
+
+
+def _advice(encoding: str, kind: str) -> str:
+    """Say what to do about an encoding; the wrong topic is the usual reason for a deep one."""
+    if kind == 'image' and encoding in RAW_FORMATS:
+        return ('set input.convert_raw_formats to true, or convert with image_proc, which does it '
+                'outside of this process')
+    if kind == 'image' and encoding in _DEEP:
+        return 'remap image to the colour topic: this one has depth, infrared or raw values'
+    if kind == 'image' and encoding.startswith(('8UC', '8SC')):
+        return ('let the driver name the order of the colours, rgb8 or bgr8: nothing is guessed '
+                'from the number of channels')
+    return 'set the encoding in the camera driver, or convert with image_proc'
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -163,8 +206,17 @@ def _check_size(height: int, width: int, max_pixels: float) -> ImageSize:
     return size
 
 
-def _rows(data: BytesLike, size: ImageSize, pixel_bytes: int, step: int) -> np.ndarray:
-    """Return (H, W * pixel_bytes) uint8, a read-only view of the data without the padding."""
+def _rows(data: BytesLike, size: ImageSize, pixel_bytes: int, step: int, half_rows: int = 2
+          ) -> np.ndarray:
+    """Return (rows, W * pixel_bytes) uint8, a read-only view of the data without the padding.
+
+    Args:
+        data: the bytes of the message.
+        size: of the image.
+        pixel_bytes: bytes of a pixel in a row.
+        step: bytes from one row to the next.
+        half_rows: rows of the data per two rows of the image.
+    """
     row_bytes = size.width * pixel_bytes
     if step < row_bytes:
         raise ImageError(
@@ -180,14 +232,15 @@ def _rows(data: BytesLike, size: ImageSize, pixel_bytes: int, step: int) -> np.n
             'image data are not plain bytes', expected='bytes or an array of uint8',
             got=type(data).__name__,
         ) from error
-    expected = step * size.height
+    height = size.height * half_rows // 2
+    expected = step * height
     if len(flat) != expected:
         raise ImageError(
             f'image data are too {"short" if len(flat) < expected else "long"}',
-            expected=f'step x height = {step} x {size.height} = {expected} bytes',
+            expected=f'step x height = {step} x {height} = {expected} bytes',
             got=len(flat),
             fix='check the camera driver and the transport for lost or extra data',
         )
-    rows = flat.reshape(size.height, step)[:, :row_bytes]
+    rows = flat.reshape(height, step)[:, :row_bytes]
     rows.flags.writeable = False
     return rows

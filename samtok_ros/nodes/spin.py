@@ -110,7 +110,10 @@ def run(make_nodes: Callable[[], list[PerceptionNode]]) -> int:
     for node in nodes:
         spinning.executor.add_node(node)
     spinning.start()
-    asked.wait()
+    # Not without a time: the system may give the signal to another thread, and Python answers it
+    # only when this one moves.
+    while not asked.wait(_LOOK_UP_S):
+        pass
     until_s = time.monotonic() + _GRACE_S
     for node in nodes:
         node.interrupt()

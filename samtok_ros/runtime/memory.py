@@ -58,9 +58,9 @@ def give_back() -> None:
 def keep_large_blocks_apart() -> None:
     """Take each large block from the system and hand it back; call it when the process starts.
 
-    By default glibc stops doing so after a while. Blocks that the middleware reserves and never
-    fills then lie in memory that a model has left behind, and cannot be given back with it: five
-    megabytes for each time that the nodes were configured.
+    By default glibc stops doing so after it has seen some come and go. What a model leaves behind
+    is then cut up by small blocks that stay, and cannot be given back: two megabytes more for each
+    time that the embedded model was loaded, measured.
     """
     mallopt = _from_glibc('mallopt')
     if mallopt is not None:

@@ -134,7 +134,8 @@ def test_answer_when_the_model_fails_then_a_failed_one_comes_and_the_next_is_fin
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signal_when_it_comes_in_any_state_then_the_exit_is_clean(world, state, number):
     parameters = {
-        'unconfigured': BY_HAND, 'inactive': BY_HAND, 'active': FAKE, 'speaking': {**FAKE, 'fake.token_s': 0.2},
+        'unconfigured': BY_HAND, 'inactive': BY_HAND, 'active': FAKE,
+        'speaking': {**FAKE, 'fake.token_s': 0.2},
         'loading': {**BY_HAND, 'fake.load_s': 3.0}}[state]
     program = world.start('perception', parameters)
     if state == 'speaking':

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured: models of one size on one device, loaded once for all sides."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from samtok_ros.evaluation.synthetic_network import HIERA_LARGE, synthetic_weight
+from samtok_ros.language.tiny_vlm import TinyVlmConfig, processor_for
+from samtok_ros.language.vlm import DTYPES, VisionLanguageModel
+from samtok_ros.model_directory import EMBEDDED_MODEL, model_name, resolve_model
+from samtok_ros.runtime.backend import MaskModel
+from samtok_ros.tokenizer.checkpoint import load_network, tokenizer_id
+from samtok_ros.tokenizer.config import MaskTokenizerConfig
+from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
+from samtok_ros.tokenizer.network import MaskTokenizerNetwork
+from samtok_ros.words.vocabulary import MaskVocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin, Qwen3VLConfig
+
+SIZES = ('tabletop', 'hiera-l')
+LANGUAGES = ('auto', 'none', 'random-4b')
+
+# What the published processors allow.
+_PUBLISHED_PIXELS = {'min_pixels': 256 * 256, 'max_pixels': 4096 * 4096}
+
+
+@dataclass(frozen=True)
+class Language:
+    """A vision-language model, wrapped by both sides.
+
+    Attributes:
+        name: for the report.
+        model, processor: of transformers.
+        ours: the same model, wrapped by this package.
+    """
+
+    name: str
+    model: 'PreTrainedModel'
+    processor: 'ProcessorMixin'
+    ours: VisionLanguageModel
+
+
+@dataclass(frozen=True)
+class Subject:
+    """All that is measured in one run.
+
+    Attributes:
+        masks_name: of the mask tokenizer.
+        network: its weights, for the published way.
+        masks: the same, for ours.
+        language: None where only masks are measured.
+        device, dtype: of all of them; the published side keeps its weights in float32.
+    """
+
+    masks_name: str
+    network: MaskTokenizerNetwork
+    masks: MaskModel
+    language: Language | None
+    device: str
+    dtype: str
+
+    @property
+    def vocabulary(self) -> MaskVocabulary:
+        """Mask words of the model."""
+        config = self.network.config
+        return MaskVocabulary(config.codebook_size, config.codebook_depth)
+
+
+def load_subject(
+    size: str, language: str, device: str, dtype: str, export_dir: Path | None = None,
+) -> Subject:
+    """Load or make everything.
+
+    Args:
+        size: one of SIZES.
+        language: one of LANGUAGES; auto is the one of `tabletop` beside its own mask tokenizer,
+            and random weights of published size beside the large one on a GPU.
+        device: a torch device.
+        dtype: 'float32' or 'bfloat16'.
+        export_dir: exported mask tokenizer that runs on our side instead of torch; its weights
+            must be those of `size`, which the comparison finds out.
+    Raises:
+        CheckpointError: a model is missing or damaged.
+        DeviceError: the device is not there or too small.
+    """
+    if size == 'tabletop':
+        model_dir = resolve_model(EMBEDDED_MODEL)
+        network, identity = load_network(model_dir), tokenizer_id(model_dir)
+    else:
+        network, identity = synthetic_network(HIERA_LARGE), 'hiera-l@synthetic'
+    masks = MaskTokenizer(network, identity, device, dtype)
+    ours = masks if export_dir is None else _onnx_masks(export_dir, device, dtype)
+    vocabulary = MaskVocabulary(network.config.codebook_size, network.config.codebook_depth)
+    return Subject(identity.split('@')[0], masks.network, ours,
+                   _language(size, language, device, dtype, vocabulary), device, dtype)
+
+
+def synthetic_network(config: MaskTokenizerConfig) -> MaskTokenizerNetwork:
+    """Build a mask tokenizer whose every weight follows from its name."""
+    network = MaskTokenizerNetwork(config)
+    network.load_state_dict({
+        name: torch.from_numpy(synthetic_weight(name, tuple(value.shape)))
+        for name, value in network.state_dict().items()})
+    return network.eval().requires_grad_(False)
+
+
+def random_language(
+    config: 'Qwen3VLConfig', processor: 'ProcessorMixin', name: str, device: str, dtype: str,
+    vocabulary: MaskVocabulary,
+) -> Language:
+    """Make a vision-language model with random weights, on the device from the start.
+
+    Args:
+        config: its sizes; the tokens of the processor must fit its vocabulary.
+        processor: of any model of the same family.
+        name: for the report.
+        device: a torch device.
+        dtype: 'float32' or 'bfloat16'.
+        vocabulary: mask words of the processor.
+    """
+    from transformers import Qwen3VLForConditionalGeneration
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(DTYPES[dtype])
+    try:
+        with torch.random.fork_rng(), torch.device(device):
+            torch.manual_seed(0)
+            model = Qwen3VLForConditionalGeneration(config)
+    finally:
+        torch.set_default_dtype(before)
+    model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
+    model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
+    model = model.eval().requires_grad_(False)
+    return Language(name, model, processor,
+                    VisionLanguageModel(model, processor, device, vocabulary))
+
+
+def published_4b_config(text_tokenizer) -> 'Qwen3VLConfig':
+    """Spell out Qwen3-VL-4B with the marker tokens of another text tokenizer.
+
+    Source: the published configuration of that model; 4.4 billion weights.
+    """
+    from transformers import Qwen3VLConfig
+
+    ids = text_tokenizer.convert_tokens_to_ids
+    text = {
+        'vocab_size': 151936, 'hidden_size': 2560, 'intermediate_size': 9728,
+        'num_hidden_layers': 36, 'num_attention_heads': 32, 'num_key_value_heads': 8,
+        'head_dim': 128, 'max_position_embeddings': 262144, 'tie_word_embeddings': True,
+        'rope_parameters': {'rope_type': 'default', 'rope_theta': 5e6,
+                            'mrope_section': [24, 20, 20], 'mrope_interleaved': True}}
+    vision = {
+        'depth': 24, 'hidden_size': 1024, 'intermediate_size': 4096, 'num_heads': 16,
+        'out_hidden_size': 2560, 'patch_size': 16, 'spatial_merge_size': 2,
+        'temporal_patch_size': 1, 'num_position_embeddings': 2304,
+        'deepstack_visual_indexes': [5, 11, 17]}
+    return Qwen3VLConfig(
+        text_config=text, vision_config=vision, tie_word_embeddings=True,
+        image_token_id=ids('<|image_pad|>'), video_token_id=ids('<|video_pad|>'),
+        vision_start_token_id=ids('<|vision_start|>'), vision_end_token_id=ids('<|vision_end|>'))
+
+
+def _language(size: str, language: str, device: str, dtype: str,
+              vocabulary: MaskVocabulary) -> Language | None:
+    if language == 'auto':
+        if size == 'tabletop':
+            return _embedded_language(device, dtype, vocabulary)
+        return None if device == 'cpu' else _random_4b(device, dtype, vocabulary)
+    return _random_4b(device, dtype, vocabulary) if language == 'random-4b' else None
+
+
+def _embedded_language(device: str, dtype: str, vocabulary: MaskVocabulary) -> Language:
+    from samtok_ros.language.checkpoint import load_model, load_processor
+
+    model_dir = resolve_model(EMBEDDED_MODEL)
+    model, processor = load_model(model_dir, DTYPES[dtype]), load_processor(model_dir)
+    ours = VisionLanguageModel(model, processor, device, vocabulary)
+    return Language(model_name(model_dir), model, processor, ours)
+
+
+def _random_4b(device: str, dtype: str, vocabulary: MaskVocabulary) -> Language:
+    """Qwen3-VL-4B with random weights and the small text tokenizer of the embedded model."""
+    from samtok_ros.language.checkpoint import load_processor
+
+    text_tokenizer = load_processor(resolve_model(EMBEDDED_MODEL)).tokenizer
+    processor = processor_for(TinyVlmConfig(**_PUBLISHED_PIXELS), text_tokenizer)
+    return random_language(published_4b_config(text_tokenizer), processor,
+                           'Qwen3-VL-4B, random weights', device, dtype, vocabulary)
+
+
+def _onnx_masks(export_dir: Path, device: str, dtype: str) -> MaskModel:
+    from samtok_ros.onnx.load import OnnxSettings, load_onnx
+
+    return load_onnx(export_dir, OnnxSettings(device=device, dtype=dtype)).model

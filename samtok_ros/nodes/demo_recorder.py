@@ -50,6 +50,7 @@ class Recorder:
         self._bag.__enter__()
         self._answers: dict[int, set[int]] = {}
         self._targets: set[int] = set()
+        self._pictures: set[int] = set()
         self._last_news_s = time.monotonic()
         self.subscriptions = [
             node.create_subscription(kind, topic, self._writer_of(kind), _qos(topic), raw=True)
@@ -79,6 +80,11 @@ class Recorder:
         with self._lock:
             return frozenset(self._answers.get(goal_id, set()) & self._targets)
 
+    def shown(self) -> frozenset[int]:
+        """Return the stamps of the images of which an overlay has come."""
+        with self._lock:
+            return frozenset(self._pictures)
+
     def wait_for(self, done: Callable[[], bool], quiet_s: float) -> bool:
         """Wait until `done` says so; False when nothing has come for a time."""
         with self._lock:
@@ -102,7 +108,9 @@ class Recorder:
         if kind is RegionMasks:
             self._note_answer(deserialize_message(data, RegionMasks), stamp_ns)
         elif kind is Image:
-            self._note_target(stamp_ns)
+            self._note(self._targets, stamp_ns)
+        elif kind is CompressedImage:
+            self._note(self._pictures, stamp_ns)
 
     def _note_answer(self, message: RegionMasks, stamp_ns: int) -> None:
         if not message.complete or message.status not in _ANSWERED:
@@ -113,9 +121,9 @@ class Recorder:
                 self._targets.add(stamp_ns)  # none will come
             self._tell()
 
-    def _note_target(self, stamp_ns: int) -> None:
+    def _note(self, stamps: set[int], stamp_ns: int) -> None:
         with self._lock:
-            self._targets.add(stamp_ns)
+            stamps.add(stamp_ns)
             self._tell()
 
     def _tell(self) -> None:

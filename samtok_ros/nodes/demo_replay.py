@@ -115,6 +115,11 @@ class Replay:
             last = self._shown[-1]
             self._recorder.wait_for(lambda: last in self._recorder.answered(len(self._goals)),
                                     _LAST_IMAGE_WAIT_S)
+        # Overlays are painted behind the answers, and only the newest ones.
+        newest = max((stamp for number in range(1, len(self._goals) + 1)
+                      for stamp in self._recorder.answered(number)), default=None)
+        self._recorder.wait_for(lambda: newest is None or newest in self._recorder.shown(),
+                                _LAST_IMAGE_WAIT_S)
         self._clock.hold()
 
     def _messages(self) -> Iterator[tuple]:

@@ -35,6 +35,15 @@ def logits_to_masks(
     Returns:
         (N, H, W) bool.
     """
-    logits = F.interpolate(low_res_logits, size=(size.height, size.width), mode='bilinear',
-                           align_corners=False)
-    return logits[:, 0] > logit_threshold
+    if low_res_logits.is_cuda:
+        return _enlarged(low_res_logits, size) > logit_threshold
+    # One by one: on a CPU the memory for all of them at once costs more than the arithmetic.
+    masks = torch.empty((len(low_res_logits), size.height, size.width), dtype=torch.bool)
+    for logits, mask in zip(low_res_logits, masks, strict=True):
+        torch.gt(_enlarged(logits[None], size)[0], logit_threshold, out=mask)
+    return masks
+
+
+def _enlarged(low_res_logits: torch.Tensor, size: ImageSize) -> torch.Tensor:
+    return F.interpolate(low_res_logits, size=(size.height, size.width), mode='bilinear',
+                         align_corners=False)[:, 0]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from samtok_ros.errors import ImageError
+from samtok_ros.image.encodings import depth_to_metres
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.oriented_box import fit_box
 from samtok_ros.lifting.support_plane import find_support
@@ -77,6 +78,23 @@ def test_lift_mask_when_depth_is_exact_then_points_lie_on_the_top():
     assert counts.mask == sum((counts.eroded, counts.no_depth, counts.out_of_range, counts.edges,
                                counts.outliers, counts.kept))
     assert not lifted.truncated and lifted.depth_median_m == pytest.approx(TOP_M)
+
+
+def test_lift_mask_when_depth_comes_in_millimetres_or_metres_then_the_same_cloud():
+    depth, mask = looking_down(noise_m=0.002)
+    in_mm = np.round(depth * 1000).astype(np.uint16)
+    in_mm[100:105, 150:155] = 0
+    in_m = in_mm.astype(np.float32) / 1000
+    in_m[in_mm == 0] = np.nan
+    clouds = []
+    for values, encoding in ((in_mm, '16UC1'), (in_m, '32FC1'), (in_mm.byteswap(), '16UC1')):
+        metres = depth_to_metres(values.tobytes(), *values.shape, encoding, values.strides[0],
+                                 len(clouds) == 2)
+        clouds.append(lift_mask(mask, metres, CAMERA, PointSettings()))
+    assert len(clouds[0].points_m) > 1500
+    for other in clouds[1:]:
+        assert np.allclose(clouds[0].points_m, other.points_m, atol=1e-6)
+        assert clouds[0].counts == other.counts
 
 
 def test_lift_mask_when_some_pixels_are_bad_then_each_is_counted_once():

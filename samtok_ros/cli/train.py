@@ -136,5 +136,6 @@ def run_vlm(arguments: argparse.Namespace) -> None:
     inputs = VlmInputs(arguments.scenes, arguments.tokenizer, arguments.run_dir,
                        arguments.validation, arguments.start)
     out = train_all_stages(inputs, recipe(arguments.hours, choose_device(arguments.device),
-                                          arguments.processes, arguments.seed))
+                                          arguments.processes, arguments.seed,
+                                          arguments.start is not None))
     print(f'model in {out}')

@@ -6,7 +6,7 @@ Codes of all masks, vision pretraining, fine-tuning, export: each stage goes on 
 
 import logging
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,7 @@ class VlmStagesConfig:
 
 
 def recipe(hours: float, device: str = 'cpu', processes: int = 1, seed: int = 0,
-           ) -> VlmStagesConfig:
+           started: bool = False) -> VlmStagesConfig:
     """Share out a time budget over the stages, restarts included.
 
     Args:
@@ -92,12 +92,17 @@ def recipe(hours: float, device: str = 'cpu', processes: int = 1, seed: int = 0,
         device: 'cpu' or 'cuda'.
         processes: of the fine-tuning.
         seed: of everything random.
+        started: from a finished model: the whole time is for the fine-tuning, which begins with
+            lower rates and sharper targets.
     """
-    vision_s = VISION_SHARE * hours * 3600
+    vision_s = 0.0 if started else VISION_SHARE * hours * 3600
+    fine_tuning = VlmTrainingConfig(budget=Budget(wall_s=hours * 3600 - vision_s), device=device,
+                                    seed=seed)
+    if started:
+        fine_tuning = replace(fine_tuning, lr_matrix=1.2e-3, lr_other=1.2e-3, code_temperature=0.3)
     return VlmStagesConfig(
         VisionPretrainingConfig(budget=Budget(wall_s=vision_s), device=device, seed=seed),
-        VlmTrainingConfig(budget=Budget(wall_s=hours * 3600 - vision_s), device=device, seed=seed),
-        processes)
+        fine_tuning, processes)
 
 
 def train_all_stages(inputs: VlmInputs, config: VlmStagesConfig) -> Path:
@@ -113,7 +118,9 @@ def train_all_stages(inputs: VlmInputs, config: VlmStagesConfig) -> Path:
     inputs.run_dir.mkdir(parents=True, exist_ok=True)
     encode_scenes(tokenizer, scenes, _codes_path(inputs),
                   lambda done: logger.info('masks of %d of %d scenes encoded', done, len(scenes)))
-    pretrain_vision(lambda: SceneStore(inputs.scenes), inputs.run_dir / 'vision', config.vision)
+    if inputs.start is None:
+        pretrain_vision(lambda: SceneStore(inputs.scenes), inputs.run_dir / 'vision',
+                        config.vision)
     _fine_tune_in_processes(inputs, config)
     out = inputs.run_dir / 'out'
     export_vlm(inputs.run_dir / 'fine_tuning', out)
@@ -154,6 +161,7 @@ def training_data(inputs: VlmInputs, config: VlmStagesConfig, with_validation: b
     images = SceneImages.prepare(SceneStore(inputs.scenes), inputs.run_dir / 'vision' / 'images')
     scenes = SceneStore(inputs.scenes)
     descriptions = [scenes.description(index) for index in range(len(codes))]
+    vision = inputs.run_dir / 'vision' / 'vision.pt'
     check = None
     if with_validation and inputs.validation is not None:
         held_out = validation_scenes(tokenizer, inputs, config)
@@ -163,7 +171,7 @@ def training_data(inputs: VlmInputs, config: VlmStagesConfig, with_validation: b
 
     return VlmTrainingData(
         lambda writer, targets: VlmDataset(images, descriptions, codes, writer, targets),
-        codebooks_of(tokenizer), inputs.run_dir / 'vision' / 'vision.pt', inputs.start, check)
+        codebooks_of(tokenizer), vision if vision.exists() else None, inputs.start, check)
 
 
 def codebooks_of(tokenizer: MaskTokenizer) -> np.ndarray:

@@ -29,8 +29,11 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy  # n
 from sensor_msgs.msg import Image  # noqa: E402
 
 from samtok_ros.msg import Goal, MaskWords, RegionMasks  # noqa: E402
+from samtok_ros.ros_names import CALLS  # noqa: E402
 
 DEADLINE_S = 90.0
+ASK_AGAIN_S = 3.0
+SERVERS = {call.name: call.server for call in CALLS}
 FAKE = {'model.backend': 'fake', 'autostart': True}
 REPLAY = {'input.every_frame': True, 'input.reliability': 'reliable', 'input.depth': 1000,
           'words.wait_s': 60.0, **FAKE}
@@ -186,9 +189,35 @@ class Peer:
         client = self.node.create_client(service_type, name)
         try:
             assert client.wait_for_service(timeout_s), f'no service {name}'
+            if service_type is not GetState:
+                node, _, last = name.rpartition('/')
+                self.settle(node if last == 'change_state' else SERVERS.get(name, ''))
             future = client.call_async(service_type.Request(**fields))
             wait_until(future.done, f'answer of {name}', timeout_s)
             return future.result()
+        finally:
+            self.node.destroy_client(client)
+
+    def settle(self, node, timeout_s=DEADLINE_S):
+        """Wait until a node knows everything that was created here before.
+
+        A server drops its answer, and feedback, when it has not discovered who asked, which takes
+        long on a busy machine. Endpoints are announced in order: who answers the newest client
+        knows the older ones. This question may be lost too; it is asked again.
+        """
+        if not node:
+            return None
+        client = self.node.create_client(GetState, f'{node}/get_state')
+        try:
+            assert client.wait_for_service(timeout_s), f'no node {node}'
+            asked = []
+
+            def answered():
+                if not asked or time.monotonic() - asked[-1][0] > ASK_AGAIN_S:
+                    asked.append((time.monotonic(), client.call_async(GetState.Request())))
+                return next((future for _, future in asked if future.done()), None)
+
+            return wait_until(answered, f'answer of {node}', timeout_s).result()
         finally:
             self.node.destroy_client(client)
 
@@ -196,6 +225,7 @@ class Peer:
         """Return a function that sends goals of an action; it takes the fields of a goal."""
         client = ActionClient(self.node, action_type, name)
         assert client.wait_for_server(DEADLINE_S), f'no action {name}'
+        self.settle(SERVERS.get(name, ''))
         return lambda **fields: SentGoal(self, client, action_type.Goal(**fields))
 
     def in_executor(self, work):
@@ -208,7 +238,7 @@ class Peer:
         return task.result()
 
     def state(self, node, timeout_s=DEADLINE_S):
-        return self.call(GetState, f'{node}/get_state', timeout_s).current_state.label
+        return self.settle(node, timeout_s).current_state.label
 
     def change(self, node, transition):
         request = ChangeState.Request()
@@ -217,9 +247,9 @@ class Peer:
 
     def begin_change(self, node, transition):
         """Ask for a transition without waiting for its end; the node is known to answer."""
-        self.state(node)
         client = self.node.create_client(ChangeState, f'{node}/change_state')
         assert client.wait_for_service(DEADLINE_S)
+        self.settle(node)
         request = ChangeState.Request()
         request.transition.id = transition
         return client.call_async(request)

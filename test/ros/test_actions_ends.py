@@ -131,6 +131,7 @@ def test_goal_when_the_policy_is_preempt_then_the_newest_replaces_all_others(wor
 
     # Of the service two calls wait at a time; goals do not preempt them, nor they goals.
     client = world.peer.node.create_client(AskRegion, 'ask_region')
+    world.peer.settle('grounding')
     assert client.wait_for_service(DEADLINE_S)
     calls = [client.call_async(AskRegion.Request(text=f'{count} things?'))
              for count in ('two', 'three', 'four')]

@@ -207,6 +207,7 @@ def test_calls_when_they_come_in_parallel_then_each_gets_its_own_answer(bench):
     node = bench.peer.node
     clients = [node.create_client(DecodeMaskWords, 'decode_mask_words') for _ in range(4)]
     listing = node.create_client(GetCachedFrames, 'get_cached_frames')
+    bench.peer.settle('mask_tokenizer')
     for client in (*clients, listing):
         assert client.wait_for_service(30.0)
     wanted = [(number, 0x33) for number in range(24)]
@@ -257,6 +258,7 @@ def test_calls_when_the_model_is_busy_or_the_node_stops_then_they_are_answered(w
     assert 'the model is busy: expected a free moment within 0.05 s' in response.message
     assert 'services.time_limit_s' in response.message
     client = world.peer.node.create_client(DecodeMaskWords, 'decode_mask_words')
+    world.peer.settle('mask_tokenizer')
     assert client.wait_for_service(30.0)
     waiting = client.call_async(DecodeMaskWords.Request(words=words_of([MIDDLE])))
     assert world.peer.change('mask_tokenizer', DEACTIVATE)

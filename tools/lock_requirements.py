@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 # In this order; a package is pinned in the first file that needs it. sam2.txt stands first because
 # its packages are never taken over by another file.
-LOCKS = ('sam2', 'core', 'train', 'ros', 'dev')
+LOCKS = ('sam2', 'core', 'train', 'eval', 'ros', 'dev')
 # sam2 is built apart from all others, so its own dependencies are direct ones of core.
 ALONE = {'sam2'}
 

@@ -64,9 +64,9 @@ class Plan:
 
     def requirement_files(self) -> list[Path]:
         """Return the lock files to install, sam2's (a step of its own) last."""
-        locks = ['core', 'train', 'dev', 'sam2']
+        locks = ['core', 'train', 'eval', 'dev', 'sam2']
         if not self.ros_distro:
-            locks.insert(2, 'ros')
+            locks.insert(3, 'ros')
         return [self.root / 'requirements' / f'{lock}.txt' for lock in locks]
 
     def environment(self) -> dict[str, str]:

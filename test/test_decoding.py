@@ -22,8 +22,9 @@ class Scores:
         self.stop_id = text_tokenizer.eos_token_id
 
     def writer(self, **limits):
-        return GreedyWriter(SpanGrammar(self.ids), TextStream(self.tokenizer),
-                            frozenset([self.stop_id]), GenerationLimits(**limits))
+        stream = TextStream(self.tokenizer, frozenset(self.tokenizer.get_added_vocab()))
+        return GreedyWriter(SpanGrammar(self.ids), stream, frozenset([self.stop_id]),
+                            GenerationLimits(**limits))
 
     def of(self, **preferred):
         """Return logits of 0, with names 'start', 'end', 'stop' or words at their value."""

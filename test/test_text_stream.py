@@ -8,7 +8,7 @@ from samtok_ros.language.text_stream import TextStream
 
 
 def pieces_of(text_tokenizer, ids):
-    stream = TextStream(text_tokenizer)
+    stream = TextStream(text_tokenizer, frozenset(text_tokenizer.get_added_vocab()))
     pieces = [*(stream.push(i) for i in ids), stream.close()]
     assert ''.join(pieces) == stream.text
     assert len(stream.text) == stream.length

@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _ROPE_TYPES = ('default', 'mrope', 'llama3')  # whose frequencies never change
 _LARGEST_DIFFERENCE = 0.05
+_FIRST_POSITIONS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,7 @@ class TextLayers:
         rotary = text.rotary_emb
         self._frequencies = torch.cat([rotary.inv_freq.float()] * 2)
         self._rotary_scale = rotary.attention_scaling
+        self._rotations = self._make_rotations(_FIRST_POSITIONS)
 
     @torch.inference_mode()
     def read(self, token_ids: list[int], position: int, cache: 'Cache') -> torch.Tensor:
@@ -83,7 +85,7 @@ class TextLayers:
         """
         device = self._embeddings.device
         hidden = functional.embedding(torch.tensor(token_ids, device=device), self._embeddings)
-        cos, sin = self._rotation(position, len(token_ids), hidden)
+        cos, sin = self._rotation(position, len(token_ids))
         mask = None
         for layer, kept in zip(self._layers, cache.layers, strict=True):
             query, key, value = self._projected(layer, self._norm(hidden, layer.first_norm),
@@ -105,16 +107,21 @@ class TextLayers:
         # Not in one call: transformers rounds before it multiplies.
         return weight * functional.rms_norm(hidden, hidden.shape[-1:], eps=self._epsilon)
 
-    def _rotation(
-        self, position: int, count: int, like: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def _rotation(self, position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (T, 1, d) cosines, and sines with the sign that the swapped halves get."""
-        places = torch.arange(position, position + count, device=like.device)
+        end = position + count
+        if end > len(self._rotations[0]):
+            self._rotations = self._make_rotations(2 * end)
+        cos, sin = self._rotations
+        return cos[position:end], sin[position:end]
+
+    def _make_rotations(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute them for all positions below a count: per token they would be ten operations."""
+        places = torch.arange(count, device=self._embeddings.device)
         angles = places[:, None, None] * self._frequencies
         cos, sin = angles.cos() * self._rotary_scale, angles.sin() * self._rotary_scale
-        half = self._head_dim // 2
-        sin[..., :half] *= -1
-        return cos.to(like.dtype), sin.to(like.dtype)
+        sin[..., : self._head_dim // 2] *= -1
+        return cos.to(self._embeddings.dtype), sin.to(self._embeddings.dtype)
 
     def _projected(
         self, layer: _Layer, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor

@@ -27,11 +27,18 @@ class TextStream:
 
     A character of several bytes may be spread over tokens: it comes with the last of them. Bytes
     that are no character become U+FFFD, as in a decode of the whole answer.
+
+    Args:
+        text_tokenizer: of the model.
+        added_words: its added tokens, which are written as they are; listing them takes longer than
+            writing a token, so whoever answers again and again keeps them.
     """
 
-    def __init__(self, text_tokenizer: 'PreTrainedTokenizerFast') -> None:
+    def __init__(
+        self, text_tokenizer: 'PreTrainedTokenizerFast', added_words: frozenset[str],
+    ) -> None:
         self._text_tokenizer = text_tokenizer
-        self._added = frozenset(text_tokenizer.get_added_vocab())
+        self._added = added_words
         self._decoder = codecs.getincrementaldecoder('utf-8')('replace')
         self._pieces: list[str] = []
         self.length = 0

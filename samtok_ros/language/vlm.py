@@ -69,6 +69,7 @@ class VisionLanguageModel:
         self._processor = processor
         self._family = family_for(model, processor)
         self._prompts = PromptBuilder(processor, self.token_ids)
+        self._added_words = frozenset(processor.tokenizer.get_added_vocab())
         self._kept = KeptTexts(_KEPT_TEXTS)
         self._stop_ids = _stop_ids(model, processor)
         with _named_device_errors(device):
@@ -139,8 +140,8 @@ class VisionLanguageModel:
         image = self._seen(image_rgb, image_key) or self._family.look(image_rgb)
         prompt_ids = self._prompts.build(parts, image.visual_tokens, history)
         self._check_length(prompt_ids, limits)
-        writer = GreedyWriter(SpanGrammar(self.token_ids), TextStream(self._processor.tokenizer),
-                              self._stop_ids, limits)
+        stream = TextStream(self._processor.tokenizer, self._added_words)
+        writer = GreedyWriter(SpanGrammar(self.token_ids), stream, self._stop_ids, limits)
 
         def interrupted() -> str | None:
             if should_stop is not None and should_stop():

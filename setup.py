@@ -53,9 +53,10 @@ setup(
         'gpu': ['onnxruntime-gpu>=1.20'],
         'export': ['onnx>=1.17', 'onnxscript>=0.3'],
         'plm': ['timm>=1.0'],
-        'train': ['mujoco>=3.2'],
+        'train': ['mujoco>=3.2', 'trl>=1.0'],
+        'eval': ['accelerate>=1.0', 'pycocoevalcap>=1.2', 'pycocotools>=2.0.8'],
         'dev': ['catkin-pkg>=1.0', 'hypothesis>=6.100', 'pytest>=8.0', 'pytest-timeout>=2.3',
-                'pytest-xdist>=3.5', 'ruff>=0.9'],
+                'pytest-xdist>=3.5', 'ruff>=0.9', 'torchmetrics>=1.4'],
     },
     entry_points={'console_scripts': ['samtok = samtok_ros.cli.main:main']},
 )

@@ -24,6 +24,54 @@ def add_image(parser: argparse.ArgumentParser) -> None:
                         help='image file; its EXIF orientation is applied')
 
 
+def add_scene_options(parser: argparse.ArgumentParser, count: int) -> None:
+    """Add --out, --scenes, --seed and --cache of a benchmark on rendered tables.
+
+    Args:
+        parser: of the benchmark.
+        count: default number of scenes.
+    """
+    parser.add_argument('--out', type=Path, metavar='FILE', help='write all figures as JSON')
+    parser.add_argument('--scenes', type=positive, default=count,
+                        help='number of scenes (default: %(default)s)')
+    parser.add_argument('--seed', type=not_negative,
+                        help='base seed of the scenes; another one draws other scenes')
+    parser.add_argument('--cache', type=Path, metavar='DIR',
+                        help='keep rendered scenes there (1.2 MB each) and read them from there')
+
+
+def add_thinks(parser: argparse.ArgumentParser) -> None:
+    """Add --thinks, which load_pipeline reads."""
+    parser.add_argument('--thinks', action='store_true',
+                        help='ask as models want it that were trained by reinforcement, such as '
+                        '...-gres-rl; for no other model')
+
+
+def add_answer_options(parser: argparse.ArgumentParser) -> None:
+    """Add --thinks, --out and --json, of commands that ask the language model."""
+    add_thinks(parser)
+    parser.add_argument('--out', type=Path, metavar='PICTURE',
+                        help='write the image with the regions of question and answer drawn in')
+    parser.add_argument('--json', action='store_true', help='print JSON')
+
+
+def allow_any_order(parser: argparse.ArgumentParser) -> None:
+    """Let an optional positional argument stand behind options too.
+
+    By itself argparse counts it as left out when options come between it and the one before.
+    """
+    plain = parser.parse_known_args
+
+    def parse(args=None, namespace=None):
+        parser.parse_known_args = plain  # which the other way of parsing calls itself
+        try:
+            return parser.parse_known_intermixed_args(args, namespace)
+        finally:
+            parser.parse_known_args = parse
+
+    parser.parse_known_args = parse
+
+
 def positive(text: str) -> int:
     """Read a whole number of at least 1."""
     number = int(text)

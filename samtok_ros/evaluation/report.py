@@ -127,10 +127,10 @@ def weight_hashes(model_dir: Path) -> dict[str, str]:
             if path.suffix in ('.safetensors', '.pth')}
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that the figures depend on."""
+def versions(more: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the versions of Python, of the packages that figures depend on, and of some more."""
     found = {'python': platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *more):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -4,9 +4,15 @@
 import numpy as np
 
 from samtok_ros.demo.camera_bag import CameraBagWriter, CameraFrame
+from samtok_ros.demo.camera_views import CameraView
 from samtok_ros.demo.goals import DemoGoal, save_goals
 from samtok_ros.demo.make_bag import CAMERA_BAG, GOALS_FILE, START_NS, TRUTH_FILE
 from samtok_ros.demo.truth import FrameTruth, TrueObject, save_truth
+from samtok_ros.image.depth_codec import depth_to_compressed
+from samtok_ros.lifting.camera_model import CameraModel
+from samtok_ros.lifting.oriented_box import OrientedBox
+from samtok_ros.regions import ImageSize
+from samtok_ros.runtime.compressed import encode_jpeg
 
 PERIOD_NS = 100_000_000
 SIZE_HW = (48, 64)
@@ -39,10 +45,30 @@ def sample_frame(index):
     return CameraFrame(stamp(index), rgb, depth, INTRINSICS, turn, np.array([0.1 * index, 0, 1.0]))
 
 
+def sample_view(index):
+    """What a reader of the bag sees of a frame."""
+    frame = sample_frame(index)
+    return CameraView(encode_jpeg(frame.rgb, 95), depth_to_compressed(frame.depth_mm),
+                      CameraModel(ImageSize(*SIZE_HW), INTRINSICS))
+
+
+def sample_box(mask, depth_m):
+    """The box, 0.1 m deep, of which a mask shows the front; it stands upright in the image."""
+    rows, columns = np.nonzero(mask)
+    width, height = (depth_m * (np.ptp(pixels) + 1) / 60 for pixels in (columns, rows))
+    x, y = (depth_m * (pixels.mean() - middle) / 60
+            for pixels, middle in ((columns, 31.5), (rows, 23.5)))
+    return OrientedBox(np.array([x, y, depth_m + 0.05]),
+                       np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]),
+                       np.array([width, 0.1, height]), completed=True)
+
+
 def sample_truth(index, scene=0):
-    objects = tuple(TrueObject(number, 'box', colour, 'small', (0.0, 0.0, 0.5 + 0.1 * number), mask)
-                    for (number, mask), colour in zip(sample_masks(index).items(),
-                                                      ('red', 'blue'), strict=True))
+    objects = tuple(
+        TrueObject(number, 'box', colour, 'small', (0.0, 0.0, 0.5 + 0.1 * number), mask,
+                   sample_box(mask, 0.5 + 0.1 * number))
+        for (number, mask), colour in zip(sample_masks(index).items(), ('red', 'blue'),
+                                          strict=True))
     return FrameTruth(stamp(index), scene, SIZE_HW, objects)
 
 

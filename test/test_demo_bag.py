@@ -22,11 +22,11 @@ from samtok_ros.demo.camera_bag import (
     colour_images,
     depth_images,
 )
-from samtok_ros.demo.depth_codec import DEPTH_FORMAT, compressed_to_depth, depth_to_compressed
 from samtok_ros.demo.goals import FAMILIES, load_goals
 from samtok_ros.demo.make_bag import CAMERA_BAG, DATA_DIR, GOALS_FILE, TRUTH_FILE
 from samtok_ros.demo.truth import load_truth, save_truth
 from samtok_ros.errors import ConfigError, ImageError
+from samtok_ros.image.depth_codec import DEPTH_FORMAT, compressed_to_depth, depth_to_compressed
 from samtok_ros.image.encodings import depth_to_metres
 
 MOST_BYTES = 12_000_000

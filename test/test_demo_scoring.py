@@ -5,17 +5,11 @@ import json
 
 import numpy as np
 import pytest
-from demo_samples import sample_goals, sample_masks, sample_truth, stamp
+from demo_samples import sample_goals, sample_masks, sample_truth, sample_view, stamp
 
-from samtok_ros.demo.report import (
-    REPORT_FILE,
-    SHEET_FILE,
-    report,
-    table,
-    write_pictures,
-    write_report,
-)
+from samtok_ros.demo.report import REPORT_FILE, SHEET_FILE, report, write_pictures, write_report
 from samtok_ros.demo.results import GoalAnswer, Results
+from samtok_ros.demo.score_table import table
 from samtok_ros.demo.scoring import score_demo
 from samtok_ros.errors import ConfigError
 from samtok_ros.regions import Region
@@ -39,7 +33,7 @@ def denial(index, goal_id, **facts):
 
 
 def score(*answers):
-    return score_demo(GOALS, Results(SHOWN, answers), TRUTH)
+    return score_demo(GOALS, Results(SHOWN, answers), TRUTH, {})
 
 
 def test_score_when_all_is_right_then_it_is_full():
@@ -114,7 +108,7 @@ def test_latency_when_several_then_percentiles_are_over_all_answers():
 
 def test_score_when_there_is_no_truth_for_an_answer_then_it_is_said():
     with pytest.raises(ConfigError, match='no truth for an answer'):
-        score_demo(GOALS, Results(SHOWN, (answer(0, 1),)), {})
+        score_demo(GOALS, Results(SHOWN, (answer(0, 1),)), {}, {})
 
 
 # Report
@@ -126,7 +120,7 @@ def test_report_when_made_then_it_has_every_key_and_is_json():
     found = json.loads(json.dumps(report(score(*SOME), {'model': 'fake'})))
     assert set(found) == {
         'goals', 'mean_iou', 'no_target_correct', 'latency_ms_p50', 'latency_ms_p95', 'frames_in',
-        'frames_processed', 'frames_dropped', 'run'}
+        'frames_processed', 'frames_dropped', 'mask_age_ms', 'answer_age_ms', 'lifting', 'run'}
     assert (found['mean_iou'], found['no_target_correct']) == (0.5, 1.0)
     assert (found['latency_ms_p50'], found['frames_in'], found['frames_dropped']) == (200.0, 9, 7)
     first, second, third = found['goals']
@@ -146,24 +140,25 @@ def test_report_when_nothing_was_answered_then_it_says_so():
 
 def test_table_when_printed_then_it_has_a_line_per_goal_and_one_in_all():
     lines = table(score(*SOME)).splitlines()
-    assert len(lines) == 1 + len(GOALS) + 1
+    assert len(lines) == 1 + len(GOALS) + 2
     assert lines[1].split() == ['1', 'one', 'mug', '1-7', '1.00', '100']
     assert 'No target.' in lines[2]
     assert lines[2].split()[-2:] == ['right', '300']
-    assert lines[-1] == ('mean IoU 0.500, "No target." where right 100%, latency 200 ms '
+    assert lines[-2] == ('mean IoU 0.500, "No target." where right 100%, latency 200 ms '
                          '(p95 290 ms), 2 of 9 images processed')
+    assert lines[-1] == 'age of masks 200 (290) ms (p95), of the answers behind them 200 (290) ms'
 
 
 def test_pictures_when_written_then_there_is_one_per_goal_and_a_sheet(tmp_path):
     from PIL import Image
 
     found = score(*SOME)
-    image = np.full((48, 64, 3), 90, np.uint8)
-    write_pictures(tmp_path, found, {stamp(0): image, stamp(3): image, stamp(6): image})
+    write_pictures(tmp_path, found, {stamp(index): sample_view(index) for index in (0, 3, 6)})
     write_report(tmp_path, found, {})
     overlays = [json.loads((tmp_path / REPORT_FILE).read_text())['goals'][i]['overlay']
                 for i in range(3)]
     assert all((tmp_path / name).is_file() for name in overlays)
     tile = np.asarray(Image.open(tmp_path / overlays[0]))
-    assert (tile[:60] != 90).any()
+    plain = np.asarray(Image.open(tmp_path / overlays[2]))
+    assert (tile[:56] != plain[:56]).any()
     assert Image.open(tmp_path / SHEET_FILE).width > 3 * 64

@@ -72,15 +72,15 @@ def test_ten_lines_of_python_when_run_then_they_answer_and_write_the_picture(
 
 
 def test_planner_code_when_compared_then_it_is_what_the_example_holds():
-    example = (ROOT / 'examples' / 'planner.py').read_text(encoding='utf-8')
+    example = (ROOT / 'examples' / 'grasp_planner.py').read_text(encoding='utf-8')
     text = section('Connect your grasp planner')
     excerpts = blocks(text, 'python')
     assert len(excerpts) == 4
     for excerpt in excerpts:
         assert excerpt in example
-    # test/ros/test_planner_example.py runs it with these very arguments.
+    # test/ros/test_grasp_planner_example.py runs it with these very arguments.
     (planner,) = (line for line in commands(text) if 'planner.py' in line)
-    test = (ROOT / 'test' / 'ros' / 'test_planner_example.py').read_text(encoding='utf-8')
+    test = (ROOT / 'test' / 'ros' / 'test_grasp_planner_example.py').read_text(encoding='utf-8')
     assert ', '.join(repr(word) for word in shlex.split(planner)[2:]) in test
 
 
@@ -223,7 +223,9 @@ def test_message_when_explained_then_the_code_still_says_it():
     assert lost == []
 
 
-@pytest.mark.parametrize('name', ['camera', 'planner'])
+@pytest.mark.parametrize('name', [
+    'camera', 'grasp_planner', 'adapters/foundation_pose', 'adapters/grasp_networks',
+    'adapters/moveit_collision_object'])
 def test_example_when_its_use_is_shown_then_it_names_the_example(name):
     path = ROOT / 'examples' / f'{name}.py'
     assert importlib.util.spec_from_file_location(name, path) is not None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samtok_ros.demo.bag_file import BagReader, BagWriter, stamp_of, standard_types
-from samtok_ros.demo.depth_codec import DEPTH_FORMAT, compressed_to_depth, depth_to_compressed
+from samtok_ros.image.depth_codec import DEPTH_FORMAT, compressed_to_depth, depth_to_compressed
 from samtok_ros.image.encodings import MAX_PIXELS
 from samtok_ros.runtime.compressed import decode_image, encode_jpeg
 

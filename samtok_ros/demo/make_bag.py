@@ -193,8 +193,10 @@ def _render(renderer: 'SceneRenderer', tour: _Tour,
 
 
 def _true_object(layout: 'SceneLayout', placed: object, segmentation: np.ndarray) -> TrueObject:
+    from samtok_ros.scenes.true_box import true_box
+
     middle = np.array(placed.position_m) + [0.0, 0.0, placed.geometry.height_m / 2]
     position = layout.camera.to_camera(middle[None])[0]
     return TrueObject(placed.object_id, placed.shape, placed.colour, placed.size,
                       tuple(round(float(value), 4) for value in position),
-                      segmentation == placed.object_id)
+                      segmentation == placed.object_id, true_box(placed, layout.camera))

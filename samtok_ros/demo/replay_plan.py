@@ -7,7 +7,8 @@ from pathlib import Path
 
 from samtok_ros.errors import ConfigError
 
-MASKS_TOPIC, WORDS_TOPIC, GOAL_TOPIC = '/samtok/masks', '/samtok/mask_words', '/samtok/goal'
+MASKS_TOPIC, WORDS_TOPIC = '/samtok/masks', '/samtok/mask_words'
+BOX_TOPIC, POINTS_TOPIC = '/samtok/target/box', '/samtok/target/points'
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,18 @@ import numpy as np
 
 from samtok_ros.demo.bag_file import BagReader, open_bag, stamp_of
 from samtok_ros.demo.camera_bag import COLOUR_INFO_TOPIC
+from samtok_ros.demo.lifted_results import LiftedResult, read_lifted
 from samtok_ros.demo.replay_plan import MASKS_TOPIC, WORDS_TOPIC
 from samtok_ros.masks.rle import rle_to_mask
 from samtok_ros.regions import Region
-from samtok_ros.runtime.records import Status
+from samtok_ros.runtime.records import Origin, Status
 
-_NS_PER_MS = 1e6
+_NS_PER_MS, _NS_PER_S = 1e6, 1_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class GoalAnswer:
-    """The complete answer to a goal in one image.
+    """The complete masks of a goal in one image.
 
     Attributes:
         stamp_ns: of the image.
@@ -30,6 +31,8 @@ class GoalAnswer:
         regions: with masks.
         latency_ms: from the stamp of the image to the arrival of its masks.
         tokenizer_id: mask tokenizer that the codes belong to.
+        followed_ms: by how much the image is newer than the one that the language model was asked
+            about; None for an answer of the model to this very image.
     """
 
     stamp_ns: int
@@ -40,6 +43,12 @@ class GoalAnswer:
     regions: tuple[Region, ...]
     latency_ms: float
     tokenizer_id: str
+    followed_ms: float | None = None
+
+    @property
+    def answer_age_ms(self) -> float:
+        """From the image that the language model was asked about to the arrival of the masks."""
+        return self.latency_ms + (self.followed_ms or 0.0)
 
     def mask(self, size_hw: tuple[int, int]) -> np.ndarray:
         """Return the union of its masks, (H, W) bool."""
@@ -55,11 +64,15 @@ class Results:
 
     Attributes:
         shown: stamps of all images that the camera sent, in order.
-        answers: in the order of their arrival.
+        answers: of the language model, in the order of their arrival.
+        followed: masks of images between two answers, in which things were found again.
+        lifted: targets in 3D, in the order of their arrival.
     """
 
     shown: tuple[int, ...]
     answers: tuple[GoalAnswer, ...]
+    followed: tuple[GoalAnswer, ...] = ()
+    lifted: tuple[LiftedResult, ...] = ()
 
 
 def read_results(path: Path) -> Results:
@@ -72,13 +85,14 @@ def read_results(path: Path) -> Results:
     with open_bag(path) as bag:
         shown = tuple(message.time_ns for message in bag.messages(COLOUR_INFO_TOPIC))
         texts = _texts(bag)
-        answers = []
+        answers: dict[Origin, list[GoalAnswer]] = {origin: [] for origin in Origin}
         for message in bag.messages(MASKS_TOPIC):
             record = bag.record(message)
             if record.complete:
                 latency_ms = (message.time_ns - stamp_of(record)) / _NS_PER_MS
-                answers.append(_answer(record, latency_ms, texts))
-    return Results(shown, tuple(answers))
+                answers[Origin(record.origin)].append(_answer(record, latency_ms, texts))
+        lifted = tuple(read_lifted(bag))
+    return Results(shown, tuple(answers[Origin.ANSWERED]), tuple(answers[Origin.TRACKED]), lifted)
 
 
 def _texts(bag: BagReader) -> dict[tuple[int, int], str]:
@@ -93,8 +107,13 @@ def _answer(record: Any, latency_ms: float, texts: dict[tuple[int, int], str]) -
     size_hw = (record.height, record.width)
     regions = tuple(
         Region(mask.id, tuple(int(code) for code in mask.codes), mask.label, float(mask.score),
-               rle_to_mask(mask.rle, size_hw), mask_score=float(mask.mask_score))
+               rle_to_mask(mask.rle, size_hw), mask_score=float(mask.mask_score),
+               track_id=mask.track_id, lost=mask.lost)
         for mask in record.masks)
+    followed_ms = None
+    if record.origin == Origin.TRACKED:
+        asked = record.answer_stamp
+        followed_ms = (stamp_ns - asked.sec * _NS_PER_S - asked.nanosec) / _NS_PER_MS
     return GoalAnswer(stamp_ns, record.goal_id, record.goal, Status(record.status),
                       texts.get((stamp_ns, record.goal_id), ''), regions, latency_ms,
-                      record.tokenizer_id)
+                      record.tokenizer_id, followed_ms)

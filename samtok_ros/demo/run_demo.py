@@ -7,15 +7,15 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from samtok_ros.bring_up.installed import find_program, find_shared
 from samtok_ros.demo.bag_file import open_bag
-from samtok_ros.demo.camera_bag import COLOUR_TOPIC, colour_images
+from samtok_ros.demo.camera_bag import COLOUR_INFO_TOPIC, COLOUR_TOPIC, DEPTH_TOPIC
+from samtok_ros.demo.camera_views import read_views
 from samtok_ros.demo.goals import DemoGoal, load_goals
 from samtok_ros.demo.make_bag import CAMERA_BAG, DATA_DIR, GOALS_FILE, TRUTH_FILE
 from samtok_ros.demo.processes import ChildProcess, isolated_environment
@@ -40,7 +40,10 @@ RESULT_BAG = 'result'
 _PLAN_FILE, _PARAMETERS_FILE, _ROS_LOG_DIR = 'replay.json', 'parameters.yaml', 'log'
 _POLL_S = 0.2
 _FINISH_WAIT_S = 60.0
-_LIVE_DEPTH = 5
+_LIVE_QUEUE = 5
+# Program, what runs in it, and its log.
+_PROGRAMS = (('perception', 'the nodes', 'nodes.log'),
+             ('lifting', 'the lifting node', 'lifting.log'))
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def _prepare_folder(out: Path) -> None:
 
 
 def _replay(settings: DemoSettings, goals: tuple[DemoGoal, ...]) -> None:
-    """Run the nodes in one process and the replay in another, and end both."""
+    """Run the nodes in two processes and the replay in another, and end them all."""
     out = settings.out.absolute()
     plan = ReplayPlan(str((settings.source / CAMERA_BAG).absolute()),
                       str((settings.source / GOALS_FILE).absolute()), str(out / RESULT_BAG),
@@ -118,56 +121,75 @@ def _replay(settings: DemoSettings, goals: tuple[DemoGoal, ...]) -> None:
     # -P: the folder we are in must not hide the installed package, which has the messages.
     replay_command = [sys.executable, '-P', '-m', 'samtok_ros.nodes.demo_replay', out / _PLAN_FILE]
     logger.info('starting the nodes: %s, %s', settings.model, settings.backend)
-    with ChildProcess('the process of the nodes', _nodes_command(settings, out),
-                      out / 'nodes.log', environment) as nodes:
-        with ChildProcess('the replay', replay_command, out / 'replay.log',
-                          environment) as replay:
-            # Beyond its own deadlines nothing should take longer.
-            longest_s = (plan.start_wait_s + plan.answer_wait_s * len(goals)
-                         + _bag_seconds(goals) / plan.rate + _FINISH_WAIT_S)
-            _watch(replay, nodes, longest_s)
-        if nodes.stop() != 0:
-            raise DeviceError('the process of the nodes did not end cleanly',
-                              expected='exit status 0', got=f'{nodes.status}, {nodes.last_lines()}',
-                              fix=f'read {nodes.log}')
+    with ExitStack() as stack:
+        programs = [stack.enter_context(ChildProcess(
+            f'the process of {what}', _command(program, settings, out), out / log, environment))
+            for program, what, log in _PROGRAMS]
+        replay = stack.enter_context(ChildProcess('the replay', replay_command,
+                                                  out / 'replay.log', environment))
+        # Beyond its own deadlines nothing should take longer.
+        longest_s = (plan.start_wait_s + plan.answer_wait_s * len(goals)
+                     + _bag_seconds(goals) / plan.rate + _FINISH_WAIT_S)
+        _watch(replay, programs, longest_s)
+        for program in programs:
+            if program.stop() != 0:
+                raise DeviceError(f'{program.name} did not end cleanly', expected='exit status 0',
+                                  got=f'{program.status}, {program.last_lines()}',
+                                  fix=f'read {program.log}')
 
 
-def _watch(replay: ChildProcess, nodes: ChildProcess, longest_s: float) -> None:
+def _watch(replay: ChildProcess, programs: Sequence[ChildProcess], longest_s: float) -> None:
     """Wait for the end of the replay, or for the first sign that it will not come."""
     deadline = time.monotonic() + longest_s
     while replay.wait(_POLL_S) is None:
-        if nodes.status is not None:
-            raise ConfigError('the nodes ended while they were needed',
-                              got=f'exit status {nodes.status}, {nodes.last_lines()}',
-                              fix=f'read {nodes.log}')
+        for program in programs:
+            if program.status is not None:
+                raise ConfigError(f'{program.name} ended while it was needed',
+                                  got=f'exit status {program.status}, {program.last_lines()}',
+                                  fix=f'read {program.log}')
         if time.monotonic() > deadline:
             raise DeviceError(f'the replay did not end within {longest_s:.0f} s',
-                              got=f'{replay.last_lines()}, from the nodes: {nodes.last_lines()}',
+                              got=f'{replay.last_lines()}, {_said(programs)}',
                               fix='try again when the machine is less busy')
     if replay.status != 0:
-        raise ConfigError('the replay failed', got=f'{replay.last_lines(2)} | from the nodes: '
-                          f'{nodes.last_lines()}', fix=f'read {replay.log} and {nodes.log}')
+        logs = ', '.join(str(process.log) for process in (replay, *programs))
+        raise ConfigError('the replay failed', got=f'{replay.last_lines(2)}, {_said(programs)}',
+                          fix=f'read {logs}')
 
 
-def _nodes_command(settings: DemoSettings, out: Path) -> list[str | Path]:
+def _said(programs: Sequence[ChildProcess]) -> str:
+    return ', '.join(f'from {program.name}: {program.last_lines()}' for program in programs)
+
+
+def _command(program: str, settings: DemoSettings, out: Path) -> list[str | Path]:
     config = 'config/replay.yaml' if settings.every_frame else 'config/default.yaml'
-    # The later file wins. The topic of the camera is given as for any camera.
-    return [find_program('perception'), '--ros-args', '--params-file', find_shared(config),
-            '--params-file', out / _PARAMETERS_FILE, '-r', f'image:={COLOUR_TOPIC}']
+    # The topics of the camera are given as for any camera.
+    remaps = {'image': COLOUR_TOPIC, 'depth': DEPTH_TOPIC, 'camera_info': COLOUR_INFO_TOPIC}
+    # The later file wins.
+    return [find_program(program), '--ros-args', '--params-file', find_shared(config),
+            '--params-file', out / _PARAMETERS_FILE,
+            *(part for name, topic in remaps.items() for part in ('-r', f'{name}:={topic}'))]
 
 
 def _parameters(settings: DemoSettings) -> str:
-    """Write what differs from the configuration file, for both nodes."""
-    parameters = {
-        'use_sim_time': True,
+    """Write what differs from the configuration file, for each node."""
+    # As in the bag: raw images of this size crowd out small messages between two processes.
+    images: dict[str, object] = {'transport': 'compressed'}
+    depth = dict(images)
+    if not settings.every_frame:
+        # On a busy machine best effort loses images all the same.
+        images |= {'reliability': 'reliable', 'depth': _LIVE_QUEUE}
+        depth |= {'reliability': 'reliable', 'queue': _LIVE_QUEUE}
+    perception = {
+        'use_sim_time': True, 'input': images,
         'model': {'name': settings.model, 'backend': settings.backend, 'device': settings.device,
                   'dtype': settings.dtype}}
-    if not settings.every_frame:
-        # On a busy machine best effort loses most images of this size between two processes.
-        parameters['input'] = {'reliability': 'reliable', 'depth': _LIVE_DEPTH}
+    # From scene to scene the bag changes its camera.
+    lifting = {'use_sim_time': True, 'depth': depth, 'camera': {'stamp': 'exact'}}
+    nodes = {'grounding': perception, 'mask_tokenizer': perception, 'lifting': lifting}
     # JSON is YAML without anchors, which the parser of ROS does not read.
     return json.dumps({f'/**/{node}': {'ros__parameters': parameters}
-                       for node in ('grounding', 'mask_tokenizer')}, indent=1) + '\n'
+                       for node, parameters in nodes.items()}, indent=1) + '\n'
 
 
 def _bag_seconds(goals: tuple[DemoGoal, ...]) -> float:
@@ -177,9 +199,11 @@ def _bag_seconds(goals: tuple[DemoGoal, ...]) -> float:
 def _write_scored(settings: DemoSettings, goals: tuple[DemoGoal, ...],
                   truth: Mapping[int, FrameTruth], results: Results,
                   started_s: float) -> DemoScore:
-    score = score_demo(goals, results, truth)
-    wanted = {picture_stamp(goal) for goal in score.goals}
-    write_pictures(settings.out, score, _images(settings.source / CAMERA_BAG, wanted))
+    bag = settings.source / CAMERA_BAG
+    score = score_demo(goals, results, truth,
+                       read_views(bag, {target.stamp_ns for target in results.lifted}))
+    write_pictures(settings.out, score, read_views(
+        bag, {picture_stamp(goal) for goal in score.goals}))
     tokenizer_ids = {answer.tokenizer_id for answer in results.answers}
     write_report(settings.out, score, {
         'model': settings.model, 'backend': settings.backend,
@@ -188,11 +212,6 @@ def _write_scored(settings: DemoSettings, goals: tuple[DemoGoal, ...],
         'machine': f'{platform.machine()}, {_cores()} cores',
         'seconds': round(time.monotonic() - started_s, 1)})
     return score
-
-
-def _images(bag_path: Path, stamps: set[int]) -> dict[int, np.ndarray]:
-    with open_bag(bag_path) as bag:
-        return {stamp_ns: image for stamp_ns, image in colour_images(bag) if stamp_ns in stamps}
 
 
 def _cores() -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in each image of a bag: exact masks, as rendered. JSON lines, one image a line."""
+"""What is in each image of a bag: exact masks and boxes. JSON lines, one image a line."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from samtok_ros.errors import ConfigError, SamtokError
+from samtok_ros.lifting.oriented_box import OrientedBox
 from samtok_ros.masks.rle import mask_to_rle, rle_to_mask
+
+# A tenth of a millimetre.
+_DIGITS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +26,7 @@ class TrueObject:
         shape, colour, size: as in samtok_ros.scenes.geometry.
         position_m: its centre in the camera's optical frame (x right, y down, z forward).
         mask: (H, W) bool, its visible pixels.
+        box: the smallest upright one that holds it, in the optical frame.
     """
 
     object_id: int
@@ -29,6 +35,7 @@ class TrueObject:
     size: str
     position_m: tuple[float, float, float]
     mask: np.ndarray
+    box: OrientedBox
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +99,7 @@ def _frame_to_row(frame: FrameTruth) -> dict:
     return {'stamp_ns': frame.stamp_ns, 'scene': frame.scene, 'size_hw': list(frame.size_hw),
             'objects': [{'object_id': thing.object_id, 'shape': thing.shape,
                          'colour': thing.colour, 'size': thing.size,
-                         'position_m': list(thing.position_m),
+                         'position_m': list(thing.position_m), 'box': _box_to_row(thing.box),
                          'rle': mask_to_rle(thing.mask).tolist()} for thing in frame.objects]}
 
 
@@ -100,6 +107,20 @@ def _row_to_frame(row: dict) -> FrameTruth:
     size_hw = tuple(row['size_hw'])
     objects = tuple(
         TrueObject(thing['object_id'], thing['shape'], thing['colour'], thing['size'],
-                   tuple(thing['position_m']), rle_to_mask(thing['rle'], size_hw))
+                   tuple(thing['position_m']), rle_to_mask(thing['rle'], size_hw),
+                   _row_to_box(thing['box']))
         for thing in row['objects'])
     return FrameTruth(row['stamp_ns'], row['scene'], size_hw, objects)
+
+
+def _box_to_row(box: OrientedBox) -> dict:
+    turn = Rotation.from_matrix(box.rotation).as_quat(canonical=True)
+    return {name: [round(float(value), _DIGITS) for value in values] for name, values in (
+        ('centre_m', box.centre_m), ('rotation_xyzw', turn), ('size_m', box.extents_m))}
+
+
+def _row_to_box(row: dict) -> OrientedBox:
+    # What stands on a table is known down to it.
+    return OrientedBox(np.array(row['centre_m']),
+                       Rotation.from_quat(row['rotation_xyzw']).as_matrix(),
+                       np.array(row['size_m']), completed=True)

@@ -16,8 +16,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from samtok_ros.demo.bag_file import BagMessage
 from samtok_ros.demo.camera_bag import COLOUR_SUFFIX, DEPTH_SUFFIX, TF_STATIC_TOPIC
-from samtok_ros.demo.depth_codec import compressed_to_depth
 from samtok_ros.demo.replay_clock import ReplayClock
+from samtok_ros.image.depth_codec import compressed_to_depth
 from samtok_ros.image.encodings import MAX_PIXELS
 from samtok_ros.nodes.conversions import byte_array, ns_to_stamp
 from samtok_ros.runtime.compressed import decode_image
@@ -43,7 +43,7 @@ class BagPlayer:
         self._clock_publisher = node.create_publisher(Clock, '/clock', QoSProfile(
             depth=1, reliability=QoSReliabilityPolicy.BEST_EFFORT))
         self._stored: dict[str, Any] = {}
-        self.images: dict[str, Any] = {}
+        self._raw: dict[str, Any] = {}
         for topic, message_type in topics.items():
             kind = _message_class(message_type)
             if kind is None:
@@ -53,7 +53,12 @@ class BagPlayer:
             for suffix in (COLOUR_SUFFIX, DEPTH_SUFFIX):
                 if topic.endswith(suffix):
                     base = topic.removesuffix(suffix)
-                    self.images[topic] = node.create_publisher(Image, base, _qos(base, depth))
+                    self._raw[topic] = node.create_publisher(Image, base, _qos(base, depth))
+
+    def listeners(self, topic: str) -> int:
+        """Return how many subscribe to a topic of the bag, in its stored form or as raw images."""
+        publishers = (self._stored.get(topic), self._raw.get(topic))
+        return sum(publisher.get_subscription_count() for publisher in publishers if publisher)
 
     def play(self, message: BagMessage) -> None:
         """Publish a message when its time has come."""
@@ -75,17 +80,17 @@ class BagPlayer:
     def _prepared(self, message: BagMessage) -> Callable[[], None]:
         """Do the slow part, decoding, before the message is due."""
         jobs: list[Callable[[], None]] = []
-        if message.topic in self.images:
+        if message.topic in self._raw:
             stored = deserialize_message(message.data, CompressedImage)
             stamp = stored.header.stamp
             jobs.append(lambda: self._clock.mark(stamp.sec * 1_000_000_000 + stamp.nanosec))
-            publisher = self.images[message.topic]
+            publisher = self._raw[message.topic]
             if publisher.get_subscription_count():
                 image = _raw_image(stored, message.topic)
                 jobs.append(lambda: publisher.publish(image))
         publisher_as_stored = self._stored.get(message.topic)
         if publisher_as_stored is not None and (
-                message.topic not in self.images or publisher_as_stored.get_subscription_count()):
+                message.topic not in self._raw or publisher_as_stored.get_subscription_count()):
             jobs.append(lambda: publisher_as_stored.publish(message.data))
         return lambda: [job() for job in jobs]
 

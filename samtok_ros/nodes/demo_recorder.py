@@ -12,15 +12,17 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.serialization import deserialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 
 from samtok_ros.bring_up.installed import find_shared
 from samtok_ros.demo.bag_file import BagWriter, register_types, standard_types
 from samtok_ros.demo.replay_clock import ReplayClock
-from samtok_ros.msg import MaskWords, RegionMasks
+from samtok_ros.msg import LiftedTarget, MaskWords, RegionMasks
 
-OUTPUTS = (('mask_words', MaskWords), ('masks', RegionMasks), ('target/mask', Image),
-           ('overlay/compressed', CompressedImage))
+OUTPUTS = {'mask_words': MaskWords, 'masks': RegionMasks, 'target/mask': Image,
+           'target/points': PointCloud2, 'target/box': LiftedTarget,
+           'overlay/compressed': CompressedImage}
+_LATCHED = {'target/mask', 'target/points', 'target/box'}
 _ANSWERED = (RegionMasks.OK, RegionMasks.NO_TARGET, RegionMasks.TRUNCATED, RegionMasks.FAILED)
 # All recorded types begin with a header: 4 bytes of encapsulation, then seconds and nanoseconds.
 _STAMP = struct.Struct('<iI')
@@ -49,14 +51,13 @@ class Recorder:
         self._bag: BagWriter | None = BagWriter(path, types)
         self._bag.__enter__()
         self._answers: dict[int, set[int]] = {}
-        self._targets: set[int] = set()
-        self._pictures: set[int] = set()
+        self._stamps: dict[str, set[int]] = {topic: set() for topic in OUTPUTS}
         self._last_news_s = time.monotonic()
-        self.subscriptions = [
-            node.create_subscription(kind, topic, self._writer_of(kind), _qos(topic), raw=True)
-            for topic, kind in OUTPUTS]
-        self._topics = {kind: subscription.topic_name for (_, kind), subscription
-                        in zip(OUTPUTS, self.subscriptions, strict=True)}
+        self._names = {topic: node.resolve_topic_name(topic) for topic in OUTPUTS}
+        self.subscriptions = {
+            topic: node.create_subscription(kind, topic, self._writer_of(topic), _qos(topic),
+                                            raw=True)
+            for topic, kind in OUTPUTS.items()}
 
     def __enter__(self) -> 'Recorder':
         """Do nothing: it records already."""
@@ -76,14 +77,14 @@ class Recorder:
                 self._bag.write(topic, message_type, time_ns, data)
 
     def answered(self, goal_id: int) -> frozenset[int]:
-        """Return the stamps of the images in which a goal has been answered, target included."""
+        """Return the stamps of the images in which the model has answered a goal."""
         with self._lock:
-            return frozenset(self._answers.get(goal_id, set()) & self._targets)
+            return frozenset(self._answers.get(goal_id, ()))
 
-    def shown(self) -> frozenset[int]:
-        """Return the stamps of the images of which an overlay has come."""
+    def stamps(self, *topics: str) -> frozenset[int]:
+        """Return the stamps of the images of which something has come on each of some outputs."""
         with self._lock:
-            return frozenset(self._pictures)
+            return frozenset(set.intersection(*(self._stamps[topic] for topic in topics)))
 
     def wait_for(self, done: Callable[[], bool], quiet_s: float) -> bool:
         """Wait until `done` says so; False when nothing has come for a time."""
@@ -96,39 +97,30 @@ class Recorder:
                 self._lock.wait(min(left, 0.1))
         return True
 
-    def _writer_of(self, kind: type) -> Callable[[bytes], None]:
-        return lambda data: self._on_bytes(kind, data)
+    def _writer_of(self, topic: str) -> Callable[[bytes], None]:
+        return lambda data: self._on_bytes(topic, data)
 
-    def _on_bytes(self, kind: type, data: bytes) -> None:
+    def _on_bytes(self, topic: str, data: bytes) -> None:
         seconds, nanoseconds = _STAMP.unpack_from(data, _STAMP_AT)
         stamp_ns = seconds * 1_000_000_000 + nanoseconds
         age_s = self._clock.age_s(stamp_ns)
         time_ns = self._clock.now_ns() if age_s is None else stamp_ns + round(age_s * 1e9)
-        self.write(self._topics[kind], _type_name(kind), time_ns, data)
-        if kind is RegionMasks:
-            self._note_answer(deserialize_message(data, RegionMasks), stamp_ns)
-        elif kind is Image:
-            self._note(self._targets, stamp_ns)
-        elif kind is CompressedImage:
-            self._note(self._pictures, stamp_ns)
+        self.write(self._names[topic], _type_name(OUTPUTS[topic]), time_ns, data)
+        answer = deserialize_message(data, RegionMasks) if topic == 'masks' else None
+        with self._lock:
+            self._stamps[topic].add(stamp_ns)
+            if answer is not None:
+                self._note_answer(answer, stamp_ns)
+            self._last_news_s = time.monotonic()
+            self._lock.notify_all()
 
     def _note_answer(self, message: RegionMasks, stamp_ns: int) -> None:
-        if not message.complete or message.status not in _ANSWERED:
+        if (message.origin != RegionMasks.ANSWERED or not message.complete
+                or message.status not in _ANSWERED):
             return
-        with self._lock:
-            self._answers.setdefault(message.goal_id, set()).add(stamp_ns)
-            if message.status == RegionMasks.FAILED:
-                self._targets.add(stamp_ns)  # none will come
-            self._tell()
-
-    def _note(self, stamps: set[int], stamp_ns: int) -> None:
-        with self._lock:
-            stamps.add(stamp_ns)
-            self._tell()
-
-    def _tell(self) -> None:
-        self._last_news_s = time.monotonic()
-        self._lock.notify_all()
+        self._answers.setdefault(message.goal_id, set()).add(stamp_ns)
+        if message.status == RegionMasks.FAILED:
+            self._stamps['target/mask'].add(stamp_ns)  # none will come
 
 
 def _type_name(kind: Any) -> str:
@@ -138,8 +130,7 @@ def _type_name(kind: Any) -> str:
 
 def _qos(topic: str) -> QoSProfile:
     """Deep queues: nothing may be lost between two of our own programs."""
-    latched = topic == 'target/mask'
     return QoSProfile(
         depth=1000, reliability=QoSReliabilityPolicy.RELIABLE,
-        durability=(QoSDurabilityPolicy.TRANSIENT_LOCAL if latched
+        durability=(QoSDurabilityPolicy.TRANSIENT_LOCAL if topic in _LATCHED
                     else QoSDurabilityPolicy.VOLATILE))

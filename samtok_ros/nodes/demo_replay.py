@@ -19,7 +19,13 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 
 from samtok_ros.demo.bag_file import BagReader, open_bag
-from samtok_ros.demo.camera_bag import COLOUR_INFO_TOPIC, COLOUR_SUFFIX, COLOUR_TOPIC
+from samtok_ros.demo.camera_bag import (
+    COLOUR_INFO_TOPIC,
+    COLOUR_SUFFIX,
+    COLOUR_TOPIC,
+    DEPTH_SUFFIX,
+    DEPTH_TOPIC,
+)
 from samtok_ros.demo.goals import DemoGoal, load_goals
 from samtok_ros.demo.replay_clock import ReplayClock
 from samtok_ros.demo.replay_plan import ReplayPlan
@@ -29,12 +35,20 @@ from samtok_ros.nodes.conversions import ns_to_stamp
 from samtok_ros.nodes.demo_bring_up import Diagnostics, start_nodes, wait_until
 from samtok_ros.nodes.demo_player import BagPlayer
 from samtok_ros.nodes.demo_recorder import OUTPUTS, Recorder
-from samtok_ros.nodes.lifecycle import NAMESPACE
+from samtok_ros.nodes.managed_node import NAMESPACE
 from samtok_ros.nodes.publishers import results_qos
 
 logger = logging.getLogger('samtok_ros.demo')
 
-_NODES = ('mask_tokenizer', 'grounding')
+_NODES = ('lifting', 'mask_tokenizer', 'grounding')
+# Where a node is to hear something before the first image comes: node, what, its diagnostic value.
+_HEARD = (('grounding', 'images', 'matched_publishers'),
+          ('lifting', 'masks', 'masks_matched_publishers'),
+          ('lifting', 'depth images', 'depth_matched_publishers'),
+          ('lifting', 'calibration', 'camera_info_matched_publishers'))
+# Who publishes what is recorded, and how many listen to it when all do: the recorder and nodes.
+_LISTENERS = {'mask_words': ('grounding', 2), 'masks': ('mask_tokenizer', 2),
+              'target/points': ('lifting', 1), 'target/box': ('lifting', 1)}
 _CONNECT_WAIT_S = 60.0
 _ACK_WAIT_S = 10
 # Half the time between two images: enough for an image to arrive before the goal that is asked
@@ -71,7 +85,7 @@ class Replay:
         Raises:
             DeviceError: not in time.
         """
-        images = self._player.images[COLOUR_TOPIC + COLOUR_SUFFIX]
+        topics = (COLOUR_TOPIC + COLOUR_SUFFIX, DEPTH_TOPIC + DEPTH_SUFFIX, COLOUR_INFO_TOPIC)
         missing: list[str] = []
 
         def connected() -> bool:
@@ -79,23 +93,22 @@ class Replay:
             self._player.publish_clock()
             # Both ends are asked: a reader loses what comes before it knows the writer.
             missing[:] = [what for what, is_there in (
-                (f'a subscription on {COLOUR_TOPIC}', images.get_subscription_count()),
+                *((f'a subscription on {topic}', self._player.listeners(topic))
+                  for topic in topics),
                 ('a subscription on the goal', self._goal_publisher.get_subscription_count()),
-                ('images at the node',
-                 diagnostics.value('grounding', 'input', 'matched_publishers') not in ('', '0')),
-                *((topic, self._is_recorded(diagnostics, index))
-                  for index, (topic, _) in enumerate(OUTPUTS))) if not is_there]
+                *((f'{what} at the node {node}',
+                   diagnostics.value(node, 'input', name) not in ('', '0'))
+                  for node, what, name in _HEARD),
+                *((topic, self._is_recorded(diagnostics, topic)) for topic in OUTPUTS)
+            ) if not is_there]
             return not missing
 
         wait_until(connected, lambda: f'connected: {", ".join(missing)}', _CONNECT_WAIT_S)
 
-    def _is_recorded(self, diagnostics: Diagnostics, index: int) -> bool:
-        subscription = self._recorder.subscriptions[index]
-        topic = subscription.topic_name
-        # The node of the language model has a listener besides us, the mask tokenizer.
-        node, least = ('grounding', 2) if OUTPUTS[index][0] == 'mask_words' else (
-            'mask_tokenizer', 1)
-        listeners = diagnostics.value(node, 'output', topic).split(' ')[0]
+    def _is_recorded(self, diagnostics: Diagnostics, topic: str) -> bool:
+        subscription = self._recorder.subscriptions[topic]
+        node, least = _LISTENERS.get(topic, ('mask_tokenizer', 1))
+        listeners = diagnostics.value(node, 'output', subscription.topic_name).split(' ')[0]
         return (subscription.get_publisher_count() > 0 and listeners.isdigit()
                 and int(listeners) >= least)
 
@@ -115,11 +128,10 @@ class Replay:
             last = self._shown[-1]
             self._recorder.wait_for(lambda: last in self._recorder.answered(len(self._goals)),
                                     _LAST_IMAGE_WAIT_S)
-        # Overlays are painted behind the answers, and only the newest ones.
-        newest = max((stamp for number in range(1, len(self._goals) + 1)
-                      for stamp in self._recorder.answered(number)), default=None)
-        self._recorder.wait_for(lambda: newest is None or newest in self._recorder.shown(),
-                                _LAST_IMAGE_WAIT_S)
+        # Overlays and targets in 3D are made behind the masks, and only of the newest ones.
+        newest = max(self._recorder.stamps('target/mask'), default=None)
+        self._recorder.wait_for(lambda: newest is None or newest in self._recorder.stamps(
+            'target/box', 'target/points', 'overlay/compressed'), _LAST_IMAGE_WAIT_S)
         self._clock.hold()
 
     def _messages(self) -> Iterator[tuple]:
@@ -172,8 +184,9 @@ class Replay:
                   for stamp in self._shown if goal.start_ns <= stamp < goal.end_ns}
 
         def missing() -> set[tuple[int, int]]:
+            there = self._recorder.stamps('target/mask', 'target/points', 'target/box')
             return {(goal_id, stamp) for goal_id, stamp in wanted
-                    if stamp not in self._recorder.answered(goal_id)}
+                    if stamp not in there & self._recorder.answered(goal_id)}
 
         if not self._recorder.wait_for(lambda: not missing(), self._plan.answer_wait_s):
             logger.warning('%d images have no answer', len(missing()))

@@ -19,7 +19,7 @@ from samtok_ros.runtime.records import Status
 
 FRAMES = 9
 KEYS = {'goals', 'mean_iou', 'no_target_correct', 'latency_ms_p50', 'latency_ms_p95', 'frames_in',
-        'frames_processed', 'frames_dropped'}
+        'frames_processed', 'frames_dropped', 'mask_age_ms', 'answer_age_ms', 'lifting'}
 
 
 @pytest.fixture(scope='module')
@@ -55,6 +55,11 @@ def test_demo_when_done_then_the_report_has_all_keys_and_goals(every_frame):
         assert {'text', 'kind', 'answer', 'iou', 'stamp_ns', 'latency_ms', 'words'} <= set(goal)
         assert goal['answered_frames'] == 3
     assert [len(goal['words']) for goal in report['goals']] == [1, 0, 2]
+    # Made-up masks: some are lifted, some fit no depth. Every image that has one is decided.
+    assert [goal['target'] is None for goal in report['goals']] == [False, True, False]
+    lifted = (report['lifting']['centroid_mm'] or {'count': 0})['count']
+    assert lifted + sum(report['lifting']['refused'].values()) == 6
+    assert report['mask_age_ms']['count'] == 9
 
 
 def test_demo_when_done_then_there_is_a_picture_per_goal_and_a_sheet(every_frame):
@@ -65,7 +70,7 @@ def test_demo_when_done_then_there_is_a_picture_per_goal_and_a_sheet(every_frame
 
 
 def test_demo_when_done_then_the_nodes_ended_without_a_traceback(every_frame):
-    for name in ('nodes.log', 'replay.log'):
+    for name in ('nodes.log', 'lifting.log', 'replay.log'):
         log = (every_frame / name).read_text()
         assert 'Traceback' not in log, log
 
@@ -74,8 +79,10 @@ def test_result_bag_when_read_then_every_output_carries_the_stamps_of_the_images
     stamps = [stamp(index) for index in range(FRAMES)]
     with open_bag(every_frame / RESULT_BAG) as bag:
         assert {'/samtok/mask_words', '/samtok/masks', '/samtok/target/mask', '/samtok/goal',
-                '/samtok/overlay/compressed', '/camera/color/camera_info'} <= set(bag.topics)
-        for topic in ('/samtok/masks', '/samtok/target/mask'):
+                '/samtok/overlay/compressed', '/samtok/target/box', '/samtok/target/points',
+                '/camera/color/camera_info'} <= set(bag.topics)
+        for topic in ('/samtok/masks', '/samtok/target/mask', '/samtok/target/box',
+                      '/samtok/target/points'):
             records = [bag.record(message) for message in bag.messages(topic)]
             # A mask message comes for each region while the model still speaks.
             complete = [r for r in records if getattr(r, 'complete', True)]
@@ -125,5 +132,5 @@ def test_demo_when_the_nodes_die_then_it_says_so_and_ends(sample, tmp_path, monk
     program.write_text(f'#!{sys.executable}\nimport sys\nsys.exit("out of order")\n')
     program.chmod(0o755)
     monkeypatch.setattr('samtok_ros.demo.run_demo.find_program', lambda name: program)
-    with pytest.raises(ConfigError, match='nodes ended while they were needed.*out of order'):
+    with pytest.raises(ConfigError, match='the nodes ended while it was needed.*out of order'):
         run_demo(DemoSettings(tmp_path / 'out', sample, backend='fake'))

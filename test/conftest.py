@@ -125,6 +125,16 @@ def image_rgb() -> np.ndarray:
     return image
 
 
+@pytest.fixture
+def picture(tmp_path, image_rgb) -> Path:
+    """A PNG file of the synthetic image."""
+    from PIL import Image
+
+    path = tmp_path / 'scene.png'
+    Image.fromarray(image_rgb).save(path)
+    return path
+
+
 @pytest.fixture(scope='session')
 def exported_tabletop(tmp_path_factory) -> Path:
     """Directory `tabletop`: the embedded model with its ONNX files. Do not write into it.

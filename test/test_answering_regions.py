@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from answering_bench import benches, frame
 
+from samtok_ros.config import GroundingSettings
+from samtok_ros.image.zoom import ZoomRule, zoomed
+from samtok_ros.language.instructions import Picture
 from samtok_ros.masks.rle import mask_to_rle
-from samtok_ros.regions import BoxPrompt, PointPrompt
+from samtok_ros.regions import BoxPrompt, PointPrompt, Region
 from samtok_ros.runtime.references import CodesReference, IdReference, RunsReference
 from samtok_ros.runtime.tickets import Ended
 
@@ -109,3 +112,56 @@ def test_conversation_when_a_round_is_cancelled_then_it_leaves_no_trace(make):
     caller.stop()
     caller.outcome()
     assert len(bench.answering.conversations) == 0
+
+
+def told(bench):
+    """Keep what the model is told from now on."""
+    instructions, answer = [], bench.model.answer
+
+    def hear(image_rgb, question, *more):
+        instructions.append(question.instruction)
+        return answer(image_rgb, question, *more)
+
+    bench.model.answer = hear
+    return instructions
+
+
+@pytest.mark.parametrize('given', ['mask', 'codes'])
+def test_region_caption_when_zoom_is_set_then_a_small_region_is_shown_enlarged(make, given):
+    bench = make(settings=GroundingSettings(zoom_below=0.3))
+    shown = bench.show(frame())
+    instructions = told(bench)
+    mask = np.zeros((32, 48), np.bool_)
+    mask[8:16, 12:24] = True
+    codes = bench.ask('x', references=(BoxPrompt(12, 8, 24, 16),)) and instructions[-1][0].codes
+    reference = RunsReference(mask_to_rle(mask)) if given == 'mask' else CodesReference(codes)
+    assert bench.ask('', trained_task='region_caption', references=(reference,)).result.answer
+    before, first, between, picture, comma, closer, stop = instructions[-1]
+    assert (before, first.codes, between) == (
+        'Given a detailed description of this region ', codes,
+        '. Zoom in with the perspective as ')
+    if given == 'codes':
+        (region,) = bench.runtime.mask_access.decode(shown, (Region(1, codes, '', 0.0),))
+        mask = region.mask
+    crop = zoomed(shown.image_rgb(), mask, ZoomRule(0.3))
+    np.testing.assert_array_equal(picture.image_rgb, crop.image_rgb)
+    assert closer.codes == bench.runtime.mask_access.encode_crop(crop.image_rgb, crop.mask)
+    assert (comma, stop) == (', ', '.')
+    # Other questions, and large regions, are asked as ever.
+    bench.ask('What is it?', references=(reference,))
+    large = RunsReference(mask_to_rle(np.ones((32, 48), np.bool_)))
+    bench.ask('', trained_task='region_caption', references=(large,))
+    assert not any(isinstance(part, Picture) for told in instructions[-2:] for part in told)
+    bench.answering.change_settings(GroundingSettings())
+    bench.ask('', trained_task='region_caption', references=(reference,))
+    assert len(instructions[-1]) == 3
+
+
+def test_region_caption_when_the_masks_are_elsewhere_then_not_enlarged_and_told_so(make):
+    bench = make(settings=GroundingSettings(zoom_below=0.3), with_masks=False)
+    bench.show(frame())
+    instructions = told(bench)
+    outcome = bench.ask('', trained_task='region_caption', references=(CodesReference((1, 2)),))
+    assert outcome.ended is Ended.SUCCEEDED
+    assert len(instructions[-1]) == 3
+    assert any('not shown enlarged' in line for line in bench.lines)

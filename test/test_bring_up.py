@@ -17,6 +17,7 @@ from samtok_ros.cli.main import build_parser
 from samtok_ros.config import SETTINGS_OF_NODE
 from samtok_ros.config_fields import build_settings, setting_fields, settings_values
 from samtok_ros.errors import ConfigError
+from samtok_ros.ros_names import BOTH
 
 ROOT = Path(__file__).resolve().parents[1]
 FIELDS = {field.name: field for field in setting_fields(SETTINGS_OF_NODE['grounding'])}
@@ -44,8 +45,8 @@ def test_arguments_when_listed_then_each_is_described_and_its_default_is_allowed
 def test_arguments_when_they_set_a_parameter_then_both_nodes_have_it_with_these_choices():
     setters = {argument.name: argument for argument in ARGUMENTS if argument.parameter}
     assert set(setters) == {'transport', 'model', 'backend', 'device'}
-    for settings in SETTINGS_OF_NODE.values():
-        names = {field.name for field in setting_fields(settings)}
+    for node in BOTH:
+        names = {field.name for field in setting_fields(SETTINGS_OF_NODE[node])}
         assert {argument.parameter for argument in setters.values()} <= names
     for argument in setters.values():
         choices = FIELDS[argument.parameter].choices
@@ -53,13 +54,13 @@ def test_arguments_when_they_set_a_parameter_then_both_nodes_have_it_with_these_
 
 
 def test_parameters_when_nothing_is_given_then_the_file_is_not_overridden():
-    assert changed_parameters(values_with()) == {'autostart': True}
+    assert changed_parameters(values_with(), BOTH) == {'autostart': True}
 
 
 def test_parameters_when_given_then_they_are_changed():
     assert changed_parameters(values_with(
         model='/m', backend='fake', device='cpu', transport='compressed', use_sim_time='true',
-        autostart='false')) == {
+        autostart='false'), BOTH) == {
             'model.name': '/m', 'model.backend': 'fake', 'model.device': 'cpu',
             'input.transport': 'compressed', 'use_sim_time': True, 'autostart': False}
 
@@ -80,12 +81,41 @@ def test_programs_when_split_then_each_node_has_its_own(split, names):
         assert program.needed
 
 
+@pytest.mark.parametrize('split, names', [
+    ('false', ['perception', 'lifting']), ('true', ['grounding', 'mask_tokenizer', 'lifting']),
+    ('grounding', ['grounding']), ('mask_tokenizer', ['mask_tokenizer', 'lifting']),
+    ('lifting', ['lifting'])])
+def test_programs_when_there_is_depth_then_it_is_lifted_beside_the_mask_tokenizer(split, names):
+    started = programs(split=split, depth='/cam/depth/image', backend='fake')
+    assert [program.executable for program in started] == names
+    for program in started:
+        if program.executable == 'lifting':
+            assert program.remappings == (
+                ('depth', '/cam/depth/image'),
+                ('depth/compressedDepth', '/cam/depth/image/compressedDepth'),
+                ('camera_info', '/cam/depth/camera_info'))
+            assert program.parameters == {'autostart': True}
+        else:
+            assert program.parameters == {'autostart': True, 'model.backend': 'fake'}
+
+
+@pytest.mark.parametrize('depth, info, found', [
+    ('depth', '', 'camera_info'), ('/cam/depth', '', '/cam/camera_info'),
+    ('/cam/depth', '/cam/color/camera_info', '/cam/color/camera_info')])
+def test_programs_when_no_camera_info_is_named_then_it_is_the_one_beside_the_depth(
+        depth, info, found):
+    *_, lifting = programs(depth=depth, camera_info=info)
+    assert dict(lifting.remappings)['camera_info'] == found
+
+
 def test_programs_when_a_manager_is_wanted_then_it_starts_them_and_nothing_else_does():
     node, manager = programs(lifecycle_manager='true')
     assert node.parameters['autostart'] is False
     assert (manager.package, manager.executable) == ('nav2_lifecycle_manager', 'lifecycle_manager')
     assert manager.parameters == {'node_names': ['mask_tokenizer', 'grounding'], 'autostart': True}
     assert manager.parameter_files == ('/share/config/lifecycle_manager.yaml',)
+    *_, manager = programs(lifecycle_manager='true', depth='depth')
+    assert manager.parameters['node_names'] == ['lifting', 'mask_tokenizer', 'grounding']
     *_, manager = programs(lifecycle_manager='true', split='grounding', autostart='false')
     assert manager.parameters == {'node_names': ['grounding'], 'autostart': False}
 
@@ -107,6 +137,9 @@ def test_programs_when_rviz_is_wanted_then_it_shows_the_topics_of_the_namespace(
     ({'image': ''}, 'argument image is no ROS name'),
     ({'image': '/cam/image raw'}, 'argument image is no ROS name'),
     ({'image': '/cam/image/compressed'}, 'Leave out /compressed, and set transport'),
+    ({'depth': '/cam/compressedDepth'}, 'Leave out /compressedDepth, and set depth.transport'),
+    ({'depth': 'depth', 'camera_info': '2nd'}, 'argument camera_info is no ROS name'),
+    ({'split': 'lifting'}, 'argument depth is needed to start lifting'),
     ({'backend': 'onyx'}, "argument backend has an unknown value: expected '', 'torch'"),
     ({'split': 'yes'}, "got 'yes'"),
     ({'colour': 'red'}, 'unknown argument colour'),

@@ -11,9 +11,10 @@ from tiny_checkpoints import LAYOUTS, write_checkpoint
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from samtok_ros.errors import CheckpointError
-from samtok_ros.language.families import PerceptionFamily, QwenFamily
+from samtok_ros.language.families import PerceptionFamily, PlacedImage, QwenFamily
 from samtok_ros.language.generation import GenerationLimits, SpanClosed
-from samtok_ros.language.instructions import RegionReference, Round
+from samtok_ros.language.instructions import Picture, RegionReference, Round
+from samtok_ros.language.reading import Reading
 from samtok_ros.language.spoken_regions import spoken_answer
 from samtok_ros.language.vlm import VisionLanguageModel
 from samtok_ros.words.answers import is_no_target, read_answer
@@ -193,8 +194,56 @@ def test_positions_when_qwen_then_those_of_the_model(vlm, image_rgb):
         ids = torch.tensor([vlm._prompts.build((GOAL,), image.visual_tokens)])
         own, _ = vlm._model.model.get_rope_index(
             ids, (ids == vlm._processor.image_token_id).int(), image.tensors['image_grid_thw'])
-        mine = vlm._family.positions(vlm._prompts.image_at, image, ids.shape[1])
+        mine = vlm._family.positions([PlacedImage(vlm._prompts.image_at, image)], ids.shape[1])
         assert torch.equal(own, mine)
+
+
+def test_picture_in_a_text_when_read_then_as_the_model_reads_two_images(vlm, image_rgb):
+    crop = image_rgb[10:40, 8:60]
+    images = [vlm._family.look(image_rgb), vlm._family.look(crop)]
+    lengths = [one.visual_tokens for one in images]
+    parts = ('Zoom in with ', Picture(crop), ', please.')
+    ids = vlm._prompts.build(parts, lengths[0], (), lengths[1:])
+    image_id = vlm._processor.image_token_id
+    assert ids.count(image_id) == sum(lengths)
+    assert ids[:-1] != ids and 'PLACE' not in vlm._processor.tokenizer.decode(ids)
+    places = vlm._prompts.places_of(ids, lengths)
+    assert places[0] == vlm._prompts.image_at and places[1] >= places[0] + lengths[0]
+    for place, length in zip(places, lengths, strict=True):
+        assert set(ids[place:place + length]) == {image_id}
+    placed = [PlacedImage(*pair) for pair in zip(places, images, strict=True)]
+    positions = vlm._family.positions(placed, len(ids))
+    if isinstance(vlm._family, QwenFamily):
+        before, behind = ids[places[1] - 1], ids[places[1] + lengths[1]]
+        assert vlm._processor.tokenizer.decode([before, behind]) == (
+            '<|vision_start|><|vision_end|>')
+        own, _ = vlm._model.model.get_rope_index(
+            torch.tensor([ids]), (torch.tensor([ids]) == image_id).int(),
+            torch.cat([one.tensors['image_grid_thw'] for one in images]))
+        assert torch.equal(own, positions)
+
+
+def test_answer_when_the_picture_changes_then_other_scores_and_nothing_is_kept(vlm, image_rgb):
+    def scores_with(picture):
+        images = [vlm._family.look(image_rgb), vlm._family.look(picture)]
+        lengths = [one.visual_tokens for one in images]
+        ids = vlm._prompts.build(('See ', Picture(picture)), lengths[0], (), lengths[1:])
+        reading = Reading(vlm._model, vlm._family, vlm._prompts.image_at, vlm._layers)
+        placed = [PlacedImage(at, one) for at, one in zip(
+            vlm._prompts.places_of(ids, lengths), images, strict=True)]
+        with torch.inference_mode():
+            scores = reading.read_prompt(ids, images[0], further=placed[1:])
+        assert reading.kept is None
+        return scores
+
+    first = scores_with(image_rgb[10:40, 8:60])
+    assert torch.allclose(first, scores_with(image_rgb[10:40, 8:60].copy()))
+    assert not torch.allclose(first, scores_with(255 - image_rgb[10:40, 8:60]), atol=1e-5)
+    limits = GenerationLimits(max_new_tokens=3)
+    said = [list(vlm.generate(image_rgb, ('See ', Picture(image_rgb[10:40, 8:60])), limits,
+                              image_key=key)) for key in ('one', None)]
+    assert said[0] == said[1]
+    assert vlm.kept_bytes == 0
 
 
 def test_answer_when_phrase_marks_are_plain_text_then_still_the_label(vlm, family_name):

@@ -117,6 +117,20 @@ def test_features_when_asked_for_twice_then_they_are_computed_once_and_counted()
     assert cache.stamps() == (2,)
 
 
+def test_cache_when_over_its_memory_then_features_of_older_frames_go_before_frames():
+    cache = FrameCache(10, 1000)
+    frames = [frame(stamp) for stamp in (1, 2, 3)]
+    for item in frames:
+        item.features = SimpleNamespace(nbytes=200)
+        cache.put(item)
+    assert [item.features is None for item in frames] == [False, False, False]
+    cache.put(frame(4, nbytes=150))
+    assert [item.features is None for item in frames] == [True, False, False]
+    cache.put(frame(5, nbytes=600))
+    assert [item.features is None for item in frames] == [True, True, True]
+    assert cache.stamps() == (2, 3, 4, 5)
+
+
 def test_cache_when_made_smaller_or_cleared_then_frames_go():
     cache = FrameCache(10, 10_000)
     for stamp in range(5):

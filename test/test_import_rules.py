@@ -22,15 +22,16 @@ HEAVY = ('torch', 'torchvision', 'transformers', 'sam2', 'mujoco', 'matplotlib',
          'onnx', 'onnxscript', 'onnxruntime', 'rclpy')
 # Stages may use the common ground: records, errors, settings, image/. Beyond that only these.
 STAGE_IMPORTS = {
-    'image': set(), 'masks': set(), 'vision': set(), 'words': set(),
+    'image': set(), 'masks': set(), 'vision': set(), 'words': set(), 'lifting': set(),
     'tokenizer': {'vision', 'masks'},
     'language': {'words', 'masks'},
     'onnx': {'tokenizer'},
 }
-STAGES = {*STAGE_IMPORTS, 'training', 'evaluation', 'scenes', 'demo', 'nodes', 'cli', 'runtime',
-          'benchmark', 'doctor', 'export'}
+STAGES = {*STAGE_IMPORTS, 'training', 'reinforcement', 'evaluation', 'scenes', 'demo', 'nodes',
+          'cli', 'runtime', 'benchmark', 'doctor', 'export', 'tracking'}
 # What a robot needs at run time; nothing of it may depend on training or on the nodes.
-CORE = ('image', 'masks', 'vision', 'words', 'tokenizer', 'language', 'onnx', 'runtime')
+CORE = ('image', 'masks', 'vision', 'words', 'tokenizer', 'language', 'onnx', 'runtime',
+        'tracking')
 
 
 def name_of(path: Path) -> str:
@@ -89,8 +90,8 @@ def test_stage_when_it_imports_ours_then_only_what_its_folder_may(path):
     if stage in STAGE_IMPORTS:
         assert used <= STAGE_IMPORTS[stage]
     if stage in CORE:
-        assert not used & {'training', 'evaluation', 'demo', 'nodes', 'cli', 'scenes', 'benchmark',
-                           'doctor', 'export'}
+        assert not used & {'training', 'reinforcement', 'evaluation', 'demo', 'nodes', 'cli',
+                           'scenes', 'benchmark', 'doctor', 'export'}
     if stage != 'nodes':
         assert 'nodes' not in used
 

@@ -13,8 +13,8 @@ from message_samples import class_of, fill
 from samtok_ros.cli.main import main
 from samtok_ros.errors import ConfigError
 from samtok_ros.interface_docs import command_of, definition, in_namespace, page, quoted, rows_of
-from samtok_ros.ros_names import BOTH, CALLS, NODE_TOPICS, TOPICS
-from samtok_ros.security_policy import PEER, PROCESSES, policy, rules_of
+from samtok_ros.ros_names import CALLS, NODE_TOPICS, NODES, TOPICS
+from samtok_ros.security_policy import PEER, PROCESSES, CameraTopics, policy, rules_of
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / 'config' / 'sros2' / 'policy.xml'
@@ -91,8 +91,10 @@ def test_viewers_when_read_then_they_show_topics_of_ours():
     rviz = yaml.safe_load((ROOT / 'config' / 'rviz' / 'samtok.rviz').read_text(encoding='utf-8'))
     displays = {display['Topic']['Value']: display['Topic']
                 for display in rviz['Visualization Manager']['Displays']}
-    assert set(displays) == {'/samtok/overlay/compressed', '/samtok/target/mask'}
-    assert displays['/samtok/target/mask']['Durability Policy'] == 'Transient Local'
+    assert set(displays) == {'/samtok/overlay/compressed', '/samtok/target/mask',
+                             '/samtok/target/points', '/samtok/markers'}
+    for name in ('target/mask', 'target/points', 'markers'):
+        assert displays[f'/samtok/{name}']['Durability Policy'] == 'Transient Local'
     layout = (ROOT / 'config' / 'foxglove' / 'samtok.json').read_text(encoding='utf-8')
     tree = yaml.safe_load(layout)
     shown = set(re.findall(r'"(/[\w/]+)"', layout))
@@ -115,7 +117,8 @@ def test_policy_when_compared_then_the_file_is_the_one_for_the_defaults(capsys):
 
 
 def test_policy_when_parsed_then_it_has_an_enclave_for_each_process():
-    tree = ElementTree.fromstring(policy('left', '/cam/image_raw'))
+    camera = CameraTopics('/cam/image_raw', '/cam/depth', '/cam/info')
+    tree = ElementTree.fromstring(policy('left', camera))
     assert (tree.tag, tree.attrib) == ('policy', {'version': '0.2.0'})
     enclaves = {enclave.get('path'): enclave for enclave in tree.find('enclaves')}
     assert set(enclaves) == {f'/left/{process}' for process in PROCESSES}
@@ -125,19 +128,24 @@ def test_policy_when_parsed_then_it_has_an_enclave_for_each_process():
     subscribed = {topic.text for topic in enclaves['/left/grounding'].findall(
         ".//topics[@subscribe='ALLOW']/topic")}
     assert subscribed == {'/clock', '/cam/image_raw', '/cam/image_raw/compressed', 'goal'}
+    subscribed = {topic.text for topic in enclaves['/left/lifting'].findall(
+        ".//topics[@subscribe='ALLOW']/topic")}
+    assert subscribed == {'/clock', '/cam/depth', '/cam/depth/compressedDepth', '/cam/info',
+                          'masks'}
 
 
 def test_policy_when_read_then_nothing_is_a_pattern():
     # A star would allow names that are not ours.
-    names = [name for node in (*BOTH, PEER) for *_, names in rules_of(node) for name in names]
-    assert all(re.fullmatch(r'(~/|/)?[a-z_]+(/[a-z_]+)*', name) for name in names)
+    names = [name for node in (*NODES, PEER) for *_, names in rules_of(node) for name in names]
+    assert all(re.fullmatch(r'(~/|/)?\w+(/\w+)*', name) for name in names)
 
 
 def test_peer_when_compared_then_it_may_do_what_the_nodes_answer_to():
     rules = {(group, permission): set(names)
              for group, permission, _, names in rules_of(PEER)}
     of_every_node = {topic.name for topic in NODE_TOPICS}
-    assert rules['topics', 'publish'] - of_every_node == {'goal', 'image', 'image/compressed'}
+    assert rules['topics', 'publish'] - of_every_node == {
+        'goal', 'image', 'image/compressed', 'depth', 'depth/compressedDepth', 'camera_info'}
     assert rules['topics', 'subscribe'] - of_every_node == {t.name for t in TOPICS if t.writers}
     assert rules['services', 'request'] | rules['actions', 'call'] == {c.name for c in CALLS}
 

@@ -9,6 +9,8 @@ import pytest
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.base import TypesysError
 
+from samtok_ros.lifting.target import LiftStatus
+
 ROOT = Path(__file__).resolve().parents[1]
 # rosbags tags the nodes of a parsed field type with these numbers.
 BASE, NAME, ARRAY, SEQUENCE = 1, 2, 3, 4
@@ -69,7 +71,7 @@ def fill(store, kind, full: bool):
     inner, bound = content
     # Two messages are enough to see the alignment between them; numbers go up to the bound.
     count = (2 if int(inner[0]) == NAME else bound) if full else 0
-    if int(inner[0]) == BASE:
+    if int(inner[0]) == BASE and inner[1][0] != 'string':
         return np.arange(count).astype(inner[1][0])
     return [fill(store, inner, full) for _ in range(count)]
 
@@ -137,8 +139,13 @@ def test_answer_of_a_call_when_parsed_then_success_and_message_come_first(name):
 
 def test_status_constants_when_compared_then_both_arrays_agree_and_zero_is_harmless():
     words, masks = (TYPES[f'samtok_ros/msg/{name}'][0] for name in ('MaskWords', 'RegionMasks'))
-    assert words == masks
+    assert masks == [*words, ('ANSWERED', 'uint8', 0), ('TRACKED', 'uint8', 1)]
     assert words[0] == ('OK', 'uint8', 0)
+
+
+def test_lift_status_when_compared_with_the_message_then_names_and_numbers_agree():
+    constants = {name: value for name, _, value in TYPES['samtok_ros/msg/LiftedTarget'][0]}
+    assert constants == {status.name: status.value for status in LiftStatus}
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: path.name)

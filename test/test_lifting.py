@@ -4,37 +4,23 @@
 import cv2
 import numpy as np
 import pytest
+from lifting_scene import CAMERA, SIZE, TABLE_M, TOP_M, K, P, looking_down
 
+from samtok_ros.config import PointSettings, QualitySettings
 from samtok_ros.errors import ImageError
 from samtok_ros.image.encodings import depth_to_metres
+from samtok_ros.lifting.alignment import measure_alignment
 from samtok_ros.lifting.camera_model import CameraModel
-from samtok_ros.lifting.oriented_box import fit_box
-from samtok_ros.lifting.support_plane import find_support
-from samtok_ros.lifting.target import LiftSettings, LiftStatus, lift_target
-from samtok_ros.lifting.target_points import PointSettings, erode, lift_mask
+from samtok_ros.lifting.main_part import main_part
+from samtok_ros.lifting.oriented_box import fit_box, quaternion_xyzw
+from samtok_ros.lifting.round_shape import find_round_shape
+from samtok_ros.lifting.scene_points import scene_points
+from samtok_ros.lifting.support_plane import SupportPlane, find_support
+from samtok_ros.lifting.target import LiftStatus, lift_target
+from samtok_ros.lifting.target_points import erode, lift_mask
 from samtok_ros.regions import ImageSize
 
-SIZE = ImageSize(240, 320)
-K = (300.0, 0.0, 159.5, 0.0, 300.0, 119.5, 0.0, 0.0, 1.0)
-P = (300.0, 0.0, 159.5, 0.0, 0.0, 300.0, 119.5, 0.0, 0.0, 0.0, 1.0, 0.0)
-CAMERA = CameraModel.from_calibration(SIZE, K, P, (), 'plumb_bob')
-TABLE_M, TOP_M = 1.0, 0.9
-
-
-def looking_down(noise_m=0.0, seed=0):
-    """Depth and mask of a box of 0.1 x 0.2 m, 0.1 m high, centred below a camera that looks down.
-
-    Its top is at 0.9 m: 33 x 67 px. From straight above, nothing else of it is seen.
-    """
-    depth = np.full((SIZE.height, SIZE.width), TABLE_M, np.float32)
-    mask = np.zeros(depth.shape, np.bool_)
-    rows, columns = np.indices(depth.shape)
-    mask |= (np.abs(columns - 159.5) < 300 * 0.05 / TOP_M) & (
-        np.abs(rows - 119.5) < 300 * 0.1 / TOP_M)
-    depth[mask] = TOP_M
-    if noise_m:
-        depth += np.random.default_rng(seed).normal(0, noise_m, depth.shape).astype(np.float32)
-    return depth, mask
+SETTINGS = PointSettings(), QualitySettings()
 
 
 def test_camera_model_when_projected_and_lifted_then_same_pixels():
@@ -119,6 +105,55 @@ def test_lift_mask_when_background_shines_through_then_it_is_an_outlier():
     assert np.allclose(lifted.points_m[:, 2], TOP_M)
 
 
+def test_lift_mask_when_it_has_splinters_then_they_are_outliers_but_a_second_half_is_not():
+    depth, mask = looking_down()
+    splintered = mask.copy()
+    splintered[20:40, 20:40] = True
+    lifted = lift_mask(splintered, depth, CAMERA, PointSettings())
+    assert lifted.counts.outliers == 16 * 16 and lifted.counts.kept == 30 * 62
+    assert np.allclose(lifted.points_m[:, 2], TOP_M)
+    halves = mask.copy()
+    halves[115:125] = False  # something thin lies across it
+    assert lift_mask(halves, depth, CAMERA, PointSettings()).counts.outliers == 0
+
+
+def marks(x, y, count=400, seed=0):
+    """Points on the support in a rectangle, ranges of x and y in metres."""
+    return np.random.default_rng(seed).uniform([x[0], y[0]], [x[1], y[1]], (count, 2))
+
+
+@pytest.mark.parametrize('other, belongs', [
+    (marks((0.06, 0.09), (0.80, 0.83), 150), False),     # beside it, 2 cm apart
+    (marks((-0.03, 0.03), (0.83, 0.86), 150), True),     # the inside of a bowl behind its rim
+    (marks((-0.03, 0.03), (0.93, 0.96), 150), False),    # another thing behind it
+    (marks((0.045, 0.07), (0.80, 0.83), 150), True),     # it touches: one thing
+    (marks((30.0, 40.0), (0.80, 0.83), 150), False)],
+    ids=['beside', 'inside', 'behind', 'touching', 'far away'])
+def test_main_part_when_a_mask_has_two_then_only_what_is_of_the_larger_thing(other, belongs):
+    front = marks((-0.04, 0.04), (0.79, 0.81))
+    chosen = main_part(np.concatenate([front, other]), pixel_m=0.001)
+    assert chosen[:400].all() and (chosen[400:] == belongs).all()
+    assert main_part(np.empty((0, 2)), np.nan).shape == (0,)
+
+
+def test_main_part_when_pixels_are_coarse_then_neighbours_still_hang_together():
+    grid = np.stack(np.meshgrid(np.arange(20) * 0.05, np.arange(9) * 0.15), axis=-1).reshape(-1, 2)
+    assert main_part(grid, pixel_m=0.05).all()
+
+
+def test_lift_target_when_the_mask_spills_over_to_a_neighbour_then_the_box_is_that_of_the_target():
+    depth, mask = looking_down(noise_m=0.0005)
+    neighbour = np.s_[100:140, 185:215]
+    depth[neighbour] = 0.93
+    alone = lift_target(mask, depth, CAMERA, *SETTINGS)
+    spilled = mask.copy()
+    spilled[110:130, 176:200] = True  # over the table on to the neighbour
+    lifted = lift_target(spilled, depth, CAMERA, *SETTINGS)
+    assert lifted.surface.counts.outliers > 100
+    assert np.allclose(lifted.box.extents_m, alone.box.extents_m, atol=0.012)
+    assert np.allclose(lifted.box.centre_m, alone.box.centre_m, atol=0.008)
+
+
 def test_erode_when_thin_then_less_is_taken_away():
     thin = np.zeros((50, 50), np.bool_)
     thin[20:23] = True
@@ -166,7 +201,7 @@ def test_find_support_when_there_is_no_plane_then_none():
 
 def test_fit_box_when_only_the_top_is_seen_then_completed_down_to_the_table():
     depth, mask = looking_down(noise_m=0.0005)
-    lifted = lift_target(mask, depth, CAMERA, LiftSettings())
+    lifted = lift_target(mask, depth, CAMERA, *SETTINGS)
     assert lifted.status is LiftStatus.OK, lifted.message
     box = lifted.box
     assert box.completed
@@ -185,32 +220,105 @@ def test_fit_box_when_without_support_then_not_completed():
     assert fit_box(points[:5], None) is None
 
 
+def arc(radius_m=0.035, height_m=0.2, down=0.5, noise_m=0.0008, seed=0):
+    """Points of the visible half of an upright cylinder 0.8 m away: footprint and heights."""
+    rng = np.random.default_rng(seed)
+    angle = rng.uniform(-np.pi / 2, np.pi / 2, 1200)
+    footprint = np.column_stack([np.sin(angle), 0.8 - np.cos(angle) * radius_m]) * [radius_m, 1]
+    return footprint + rng.normal(0, noise_m, footprint.shape), rng.uniform(0, height_m, 1200)
+
+
+def test_find_round_shape_when_half_a_cylinder_is_seen_then_its_axis_and_radius():
+    centre, radius = find_round_shape(*arc(), rim_m=0.0)
+    assert centre == pytest.approx([0, 0.8], abs=0.004)
+    assert radius == pytest.approx(0.035, abs=0.003)
+    front, heights = arc()
+    narrow = np.abs(front[:, 0]) < 0.031  # the rim was taken off
+    centre, radius = find_round_shape(front[narrow], heights[narrow], rim_m=0.004)
+    assert centre == pytest.approx([0, 0.8], abs=0.006)
+
+
+def test_find_round_shape_when_flat_or_cornered_then_none():
+    rng = np.random.default_rng(0)
+    across, heights = rng.uniform(-0.05, 0.05, 1500), rng.uniform(0, 0.1, 1500)
+    flat = np.column_stack([across, np.full(1500, 0.8)]) + rng.normal(0, 0.0008, (1500, 2))
+    assert find_round_shape(flat, heights, 0.0) is None
+    corner = np.column_stack([across, 0.8 + np.abs(across)]) + rng.normal(0, 0.0008, (1500, 2))
+    assert find_round_shape(corner, heights, 0.0) is None
+    assert find_round_shape(flat[:20], heights[:20], 0.0) is None
+
+
+def test_fit_box_when_only_the_front_of_a_bottle_is_seen_then_it_holds_the_hidden_half():
+    footprint, heights = arc()
+    down = np.array([0.0, np.cos(0.5), np.sin(0.5)])  # the camera looks down by 29 degrees
+    away = np.array([0.0, -np.sin(0.5), np.cos(0.5)])
+    foot = 0.5 * down
+    points = np.outer(footprint[:, 0], [1, 0, 0]) + np.outer(footprint[:, 1], away) + (
+        foot - np.outer(heights, down))
+    box = fit_box(points, SupportPlane(-down, 0.5, 0.001, 1.0))
+    assert np.allclose(box.extents_m[:2], 0.07, atol=0.008)
+    assert np.allclose(box.centre_m, 0.8 * away + foot - 0.1 * down, atol=0.006)
+
+
+@pytest.mark.parametrize('axis, turn', [([0, 0, 1], 0.0), ([1, 0, 0], np.pi), ([0, 1, 0], np.pi),
+                                        ([0, 0, 1], np.pi), ([0.6, 0.8, 0], 2.5)])
+def test_quaternion_when_taken_then_it_turns_as_the_matrix_does(axis, turn):
+    rotation = cv2.Rodrigues(np.array(axis, np.float64) * turn)[0]
+    x, y, z, w = quaternion_xyzw(rotation)
+    assert np.hypot(np.hypot(x, y), np.hypot(z, w)) == pytest.approx(1) and w >= -1e-9
+    assert abs(np.dot([x, y, z, w], [*np.multiply(axis, np.sin(turn / 2)), np.cos(turn / 2)])
+               ) == pytest.approx(1)
+
+
+def test_measure_alignment_when_something_else_stands_close_by_then_no_alarm():
+    depth, mask = looking_down(noise_m=0.001)
+    depth[mask] = TABLE_M  # as flat as the table: a cloth
+    depth[60:180, 190:230] -= 0.1
+    support = find_support(mask, depth, CAMERA)
+    assert not measure_alignment(mask, depth, CAMERA, support).is_off
+
+
+def test_scene_points_when_the_target_is_left_out_then_nothing_of_its_rim_stays():
+    depth, mask = looking_down()
+    depth[0, 0] = np.nan
+    points = scene_points(depth, CAMERA, mask, 3)
+    assert points.shape == (*depth.shape, 3) and points.dtype == np.float32
+    gone = np.isnan(points).all(axis=2)
+    wide = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert gone[wide].all() and gone[0, 0] and gone.sum() < 1.5 * mask.sum()
+    kept = ~gone
+    assert np.allclose(points[kept][:, 2], TABLE_M)
+    rows, columns = np.nonzero(kept)
+    assert np.allclose(CAMERA.project(points[kept]), np.column_stack([columns, rows]), atol=0.01)
+    assert np.isfinite(scene_points(depth, CAMERA, None, 3)[1:]).all()
+
+
 def test_lift_target_when_depth_is_shifted_then_misaligned():
     depth, mask = looking_down(noise_m=0.001)
     for shift in ((0, 16), (14, 0), (-12, 12)):
-        lifted = lift_target(mask, np.roll(depth, shift, (0, 1)), CAMERA, LiftSettings())
+        lifted = lift_target(mask, np.roll(depth, shift, (0, 1)), CAMERA, *SETTINGS)
         assert lifted.status is LiftStatus.MISALIGNED
         assert np.allclose(lifted.alignment.shift_px, shift[::-1], atol=4)
         assert 'aligned to the colour image' in lifted.message
-    assert lift_target(mask, depth, CAMERA, LiftSettings()).alignment.shift_px == (0, 0)
+    assert lift_target(mask, depth, CAMERA, *SETTINGS).alignment.shift_px == (0, 0)
 
 
 def test_lift_target_when_the_scale_is_wrong_then_says_what_it_looks_like():
     depth, mask = looking_down()
-    in_millimetres = lift_target(mask, depth * 1000, CAMERA, LiftSettings())
+    in_millimetres = lift_target(mask, depth * 1000, CAMERA, *SETTINGS)
     assert in_millimetres.status is LiftStatus.OUT_OF_RANGE
     assert '900 m away' in in_millimetres.message and 'REP 118' in in_millimetres.message
-    too_small = lift_target(mask, depth / 1000, CAMERA, LiftSettings())
+    too_small = lift_target(mask, depth / 1000, CAMERA, *SETTINGS)
     assert too_small.status is LiftStatus.OUT_OF_RANGE and '16UC1' in too_small.message
 
 
 def test_lift_target_when_there_is_nothing_to_lift_then_explicit_and_without_points():
     depth, mask = looking_down()
-    empty = lift_target(np.zeros_like(mask), depth, CAMERA, LiftSettings())
+    empty = lift_target(np.zeros_like(mask), depth, CAMERA, *SETTINGS)
     assert empty.status is LiftStatus.EMPTY and not len(empty.surface.points_m)
-    blind = lift_target(mask, np.full_like(depth, np.nan), CAMERA, LiftSettings())
+    blind = lift_target(mask, np.full_like(depth, np.nan), CAMERA, *SETTINGS)
     assert blind.status is LiftStatus.NO_DEPTH and blind.box is None
     assert blind.depth_share == 0 and np.isnan(blind.depth_spread_m)
     few = np.zeros_like(mask)
     cv2.circle(few.view(np.uint8), (160, 120), 2, 1, -1)
-    assert lift_target(few, depth, CAMERA, LiftSettings()).status is LiftStatus.TOO_FEW_POINTS
+    assert lift_target(few, depth, CAMERA, *SETTINGS).status is LiftStatus.TOO_FEW_POINTS

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from samtok_ros.runtime.mailbox import EveryItemQueue, Mailbox
+from samtok_ros.runtime.mailbox import EveryItemQueue, Mailbox, NewestItems
 
 
 @pytest.mark.parametrize('inbox', [Mailbox(), EveryItemQueue(3)], ids=['mailbox', 'queue'])
@@ -52,3 +52,14 @@ def test_mailbox_when_put_and_taken_by_two_threads_then_nothing_is_lost_uncounte
     thread.join()
     assert taken == sorted(taken)
     assert len(taken) + mailbox.lost == 5000
+
+
+def test_newest_items_when_full_then_the_oldest_is_lost_and_counted():
+    items = NewestItems(2)
+    assert items.put('a') and items.put('b')
+    assert not items.put('c')
+    assert (items.lost, len(items), items.peek()) == (1, 2, 'b')
+    assert [items.take(), items.take(), items.take()] == ['b', 'c', None]
+    items.put('d')
+    items.clear()
+    assert items.peek() is None and items.lost == 1

@@ -43,7 +43,7 @@ def answering(make_say):
 def read_ids(monkeypatch):
     """All token ids that the language model reads, in order."""
     ids = []
-    for name in ('read', '_read_image'):
+    for name in ('read', '_read_images'):
         inner = getattr(Reading, name)
         monkeypatch.setattr(Reading, name, lambda reading, token_ids, *more, _f=inner: (
             ids.extend(token_ids), _f(reading, token_ids, *more))[1])

@@ -47,24 +47,24 @@ def spying(vlm, fail_at=None):
         spy.lengths.append(len(token_ids))
         return inner_read(reading, token_ids)
 
-    def read_image(reading, prompt_ids, positions):
+    def read_images(reading, prompt_ids, images, positions):
         spy.lengths.append(len(prompt_ids))
         spy.images += 1
-        return inner_read_image(reading, prompt_ids, positions)
+        return inner_read_images(reading, prompt_ids, images, positions)
 
     def after(module, args, output):
         spy.logits.append(output[0, -1])
         if fail_at == len(spy.logits):
             raise torch.OutOfMemoryError('pretended')
 
-    inner_read, inner_read_image = Reading.read, Reading._read_image
+    inner_read, inner_read_images = Reading.read, Reading._read_images
     hook = vlm._model.lm_head.register_forward_hook(after)
-    Reading.read, Reading._read_image = read, read_image
+    Reading.read, Reading._read_images = read, read_images
     try:
         yield spy
     finally:
         hook.remove()
-        Reading.read, Reading._read_image = inner_read, inner_read_image
+        Reading.read, Reading._read_images = inner_read, inner_read_images
 
 
 def run(vlm, image, text, key=None, **more):

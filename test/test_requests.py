@@ -75,3 +75,31 @@ def test_instruction_when_regions_are_given_then_only_they_become_references():
 
 def test_references_when_listed_then_those_are_named_that_must_be_drawn():
     assert need_drawing((IdReference(1), BoxPrompt(0, 0, 1, 1), CodesReference((1, 2)))) == (1,)
+
+
+@pytest.mark.parametrize('fields, text', [
+    ({'trained_task': 'poem'}, "unknown task: expected region_caption, relation, multiple_choice, "
+     "categories, brief_caption, detailed_caption, scene_graph, got 'poem'"),
+    ({'text': 'What is it?', 'items': ('a',)}, "a question without a task takes no items: got "
+                                               "['a']"),
+    ({'trained_task': 'region_caption'}, 'does not take 0 regions: expected 1'),
+    ({'trained_task': 'brief_caption', 'text': 'hi'}, 'task brief_caption takes no text'),
+    ({'trained_task': 'multiple_choice', 'items': ('a', 'b')}, 'needs text'),
+    ({'trained_task': 'multiple_choice', 'text': 'Is <region:1> red?', 'items': ('a', 'b')},
+     'question names <region:1>'),
+    ({'trained_task': 'categories', 'items': ('a\nb',)}, 'line break'),
+    ({'trained_task': 'scene_graph', 'items': ('man',)}, 'give predicates too'.capitalize()),
+])
+def test_request_when_its_task_does_not_take_it_then_the_reason_is_said(fields, text):
+    request = Request(Task.ASK, **{'text': '', **fields})
+    with pytest.raises(ConfigError) as caught:
+        check_request(request, 'ours@1', MaskVocabulary())
+    assert text in str(caught.value)
+
+
+def test_instruction_when_a_task_is_named_then_its_trained_words():
+    request = Request(Task.ASK, '', references=(IdReference(1), IdReference(2)),
+                      trained_task='relation')
+    assert instruction_of(request, [(1, 2), (3, 4)]) == (
+        'Describe the relationship between ', RegionReference((1, 2)), ' and ',
+        RegionReference((3, 4)), '.')

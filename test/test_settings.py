@@ -79,7 +79,7 @@ def test_field_when_declared_then_it_is_described_and_its_default_is_right(node)
 
 def test_field_when_declared_then_the_code_reads_it():
     source = '\n'.join(path.read_text(encoding='utf-8')
-                       for folder in ('runtime', 'nodes') for path in
+                       for folder in ('runtime', 'nodes', 'lifting', 'tracking') for path in
                        (ROOT / 'samtok_ros' / folder).glob('*.py'))
     for settings in SETTINGS_OF_NODE.values():
         for field in setting_fields(settings):
@@ -90,17 +90,24 @@ def test_field_when_declared_then_the_code_reads_it():
 def test_fields_when_listed_then_they_are_these():
     names = {f.name for c in SETTINGS_OF_NODE.values() for f in setting_fields(c)}
     assert names == {
-        'autostart', 'max_rate_hz', 'model.name', 'model.backend', 'model.provider', 'model.device',
-        'model.dtype', 'model.warm_up',
+        'autostart', 'max_rate_hz', 'zoom_below', 'model.name', 'model.backend', 'model.provider',
+        'model.device', 'model.dtype', 'model.warm_up', 'model.thinks',
         'input.transport', 'input.reliability', 'input.depth', 'input.every_frame', 'input.queue',
         'input.max_megapixels', 'cache.frames', 'cache.megabytes', 'limits.max_new_tokens',
         'limits.max_masks', 'limits.deadline_s', 'words.wait_s', 'words.queue',
-        'target.max_age_s', 'overlay.jpeg_quality', 'services.time_limit_s',
+        'track.policy', 'track.max_age_s', 'track.max_colour_change', 'track.max_area_change',
+        'track.load', 'target.max_age_s', 'overlay.jpeg_quality',
+        'services.time_limit_s',
         'fake.load_s', 'fake.token_s', 'fake.decode_s', 'fake.fail_every',
         'fake.fail_load', 'fake.fail_load_memory', 'fake.prompt_s', 'fake.flood',
         'input.convert_raw_formats',
         'input.max_age_s', 'actions.policy', 'actions.queue', 'actions.result_timeout_s',
-        'actions.conversations', 'actions.rounds'}
+        'actions.conversations', 'actions.rounds',
+        'wait_s', 'queue', 'withdraw_after_s', 'depth.transport', 'depth.reliability',
+        'depth.queue', 'depth.keep_s', 'depth.megabytes', 'depth.max_megapixels',
+        'camera.rectified', 'camera.stamp', 'points.erosion_px', 'points.min_depth_m',
+        'points.max_depth_m', 'points.jump_m', 'quality.min_points',
+        'quality.min_depth_share', 'scene.enabled', 'scene.target_margin_px'}
 
 
 def test_values_when_taken_and_built_again_then_the_settings_are_the_same():

@@ -2,21 +2,18 @@
 """`samtok ask`: asks about an image, or about regions of it."""
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from samtok_ros.cli.answers import answer_json, answer_text
-from samtok_ros.cli.files import load_image, load_mask
+from samtok_ros.cli.answers import print_answer
+from samtok_ros.cli.files import check_picture_path, load_image
 from samtok_ros.cli.models import load_pipeline
-from samtok_ros.cli.options import add_image, add_model_options
-from samtok_ros.cli.spans import looks_like_words, read_words
+from samtok_ros.cli.options import (
+    add_answer_options,
+    add_image,
+    add_model_options,
+    allow_any_order,
+)
+from samtok_ros.cli.pointing import add_region_options, pointers
 from samtok_ros.errors import ConfigError
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from samtok_ros.language.instructions import RegionReference
-    from samtok_ros.pipeline import Pipeline
 
 
 def add_parser(commands) -> None:
@@ -24,14 +21,29 @@ def add_parser(commands) -> None:
     parser = commands.add_parser(
         'ask', help='ask about an image or regions of it',
         description='Ask about an image. <region:1>, <region:2>, ... in the question stand for the '
-        'regions in their order; without these the regions go in front of the question.')
+        'regions in their order; without these the regions go in front of the question. With '
+        '--task the words are those that the models were trained on.')
     add_image(parser)
-    parser.add_argument('question', metavar='QUESTION', help='such as "What colour is <region:1>?"')
-    parser.add_argument('--region', action='append', default=[], metavar='WORDS|MASK',
-                        help='mask words (in quotes) or a mask file; may be given several times')
+    parser.add_argument('question', metavar='QUESTION', nargs='?', default='',
+                        help='such as "What colour is <region:1>?"; most tasks need none')
+    parser.add_argument('--task', default='', metavar='TASK',
+                        help='region_caption (one region), relation (two regions), multiple_choice '
+                        '(a question and items), categories (items), brief_caption, '
+                        'detailed_caption or scene_graph (nothing, or items and predicates)')
+    parser.add_argument('--item', action='append', default=[], metavar='TEXT', dest='items',
+                        help='an option to choose from, a category to find, or a name for a scene '
+                        'graph; may be given several times')
+    parser.add_argument('--predicate', action='append', default=[], metavar='TEXT',
+                        dest='predicates', help='a relation for a scene graph')
+    add_region_options(parser)
+    parser.add_argument('--zoom-below', type=float, default=0.0, metavar='SHARE',
+                        help='with region_caption: show a region enlarged whose box covers less of '
+                        'the image (published: 0.3); only for models trained on it, which the '
+                        'embedded one was not (default: never)')
     add_model_options(parser)
-    parser.add_argument('--json', action='store_true', help='print JSON')
+    add_answer_options(parser)
     parser.set_defaults(run=run)
+    allow_any_order(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -40,46 +52,23 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         SamtokError: anything about the files, the question or the model that the user can mend.
     """
+    from samtok_ros.image.zoom import ZoomRule
+    from samtok_ros.language.tasks import TaskQuestion
+
+    check_picture_path(arguments.out)
+    question = TaskQuestion(arguments.task, arguments.question, tuple(arguments.items),
+                            tuple(arguments.predicates))
+    question.check(len(arguments.regions))
+    zoom = ZoomRule(arguments.zoom_below)
+    if zoom.below and question.task != 'region_caption':
+        raise ConfigError('only the task region_caption can zoom in', got=question.task or 'none',
+                          fix='leave --zoom-below out')
     image_rgb = load_image(arguments.image)
     pipeline = load_pipeline(arguments)
-    regions = region_references(pipeline, image_rgb, arguments.region)
-    answer = pipeline.ask(image_rgb, arguments.question, regions)
-    vocabulary = pipeline.language_model.vocabulary
-    if arguments.json:
-        print(answer_json(answer, vocabulary, pipeline.mask_tokenizer.tokenizer_id))
+    regions = pointers(arguments.regions, pipeline.language_model.vocabulary, image_rgb.shape[:2])
+    asked = pipeline.references(image_rgb, regions)
+    if zoom.below:
+        answer = pipeline.describe_region(image_rgb, *regions, zoom)
     else:
-        print(answer_text(answer, vocabulary))
-
-
-def region_references(
-    pipeline: 'Pipeline', image_rgb: 'np.ndarray', regions: list[str],
-) -> 'list[RegionReference]':
-    """Turn what the user named as regions into references, in the same order.
-
-    Args:
-        pipeline: whose words they are.
-        image_rgb: (H, W, 3) uint8, the image the regions belong to.
-        regions: mask words, or paths of mask files.
-    Raises:
-        ConfigError: neither mask words nor a file.
-        SpanError: damaged mask words.
-        ImageError: a mask file cannot be used.
-    """
-    from samtok_ros.language.instructions import RegionReference
-
-    codes: list[tuple[int, ...]] = []
-    for region in regions:
-        if looks_like_words(region):
-            codes += read_words(region, pipeline.language_model.vocabulary)
-        elif Path(region).is_file():
-            codes.append(_encode(pipeline, image_rgb, Path(region)))
-        else:
-            raise ConfigError(f'region {region!r} is neither mask words nor a file',
-                              fix='put mask words in quotes, or check the path')
-    return [RegionReference(one) for one in codes]
-
-
-def _encode(pipeline: 'Pipeline', image_rgb: 'np.ndarray', path: Path) -> tuple[int, ...]:
-    mask = load_mask(path, image_rgb.shape[:2])
-    features = pipeline.mask_tokenizer.embed_image(image_rgb)
-    return tuple(map(int, pipeline.mask_tokenizer.encode(features, mask[None])[0]))
+        answer = pipeline.ask(image_rgb, question, asked)
+    print_answer(answer, pipeline, image_rgb, asked, arguments)

@@ -2,25 +2,25 @@
 """`samtok ground`: finds what a sentence names in an image."""
 
 import argparse
-from pathlib import Path
 
-from samtok_ros.cli.answers import answer_json, answer_text
-from samtok_ros.cli.files import check_picture_path, load_image, save_picture
+from samtok_ros.cli.answers import print_answer
+from samtok_ros.cli.files import check_picture_path, load_image
 from samtok_ros.cli.models import load_pipeline
-from samtok_ros.cli.options import add_image, add_model_options
+from samtok_ros.cli.options import add_answer_options, add_image, add_model_options
+from samtok_ros.cli.pointing import add_region_options, pointers
 
 
 def add_parser(commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser(
         'ground', help='find what a sentence names in an image',
-        description='Find what a sentence names in an image; print the answer and its regions.')
+        description='Find what a sentence names in an image; print the answer and its regions. '
+        '<region:1>, <region:2>, ... in the sentence stand for the regions in their order.')
     add_image(parser)
-    parser.add_argument('goal', metavar='GOAL', help='such as "the red mug left of the bowl"')
+    parser.add_argument('goal', metavar='GOAL', help='such as "the red mug left of <region:1>"')
+    add_region_options(parser)
     add_model_options(parser)
-    parser.add_argument('--out', type=Path, metavar='PICTURE',
-                        help='write the image with the regions drawn in')
-    parser.add_argument('--json', action='store_true', help='print JSON')
+    add_answer_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -30,16 +30,10 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         SamtokError: anything about the files, the goal or the model that the user can mend.
     """
-    from samtok_ros.masks.overlay import draw_regions
-
     check_picture_path(arguments.out)
     image_rgb = load_image(arguments.image)
     pipeline = load_pipeline(arguments)
-    answer = pipeline.ground(image_rgb, arguments.goal)
-    vocabulary = pipeline.language_model.vocabulary
-    if arguments.out is not None:
-        save_picture(arguments.out, draw_regions(image_rgb, answer.regions))
-    if arguments.json:
-        print(answer_json(answer, vocabulary, pipeline.mask_tokenizer.tokenizer_id))
-    else:
-        print(answer_text(answer, vocabulary))
+    regions = pointers(arguments.regions, pipeline.language_model.vocabulary, image_rgb.shape[:2])
+    asked = pipeline.references(image_rgb, regions)
+    answer = pipeline.ground(image_rgb, arguments.goal, regions=asked)
+    print_answer(answer, pipeline, image_rgb, asked, arguments)

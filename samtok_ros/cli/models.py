@@ -17,7 +17,8 @@ def load_pipeline(arguments: argparse.Namespace) -> 'Pipeline':
     """
     from samtok_ros.pipeline import Pipeline
 
-    return Pipeline.load(arguments.model, *device_and_dtype(arguments))
+    return Pipeline.load(arguments.model, *device_and_dtype(arguments),
+                         getattr(arguments, 'thinks', False))
 
 
 def load_mask_tokenizer(arguments: argparse.Namespace) -> 'MaskTokenizer':

@@ -15,6 +15,10 @@ def add_parser(commands) -> None:
                         help='namespace of the nodes (default: %(default)s)')
     parser.add_argument('--image', default='image', help='image topic of the camera, as for samtok '
                         'up (default: %(default)s)')
+    parser.add_argument('--depth', default='depth', help='depth topic of the camera, as for samtok '
+                        'up (default: %(default)s)')
+    parser.add_argument('--camera-info', default='camera_info',
+                        help='calibration topic of the camera (default: %(default)s)')
     parser.set_defaults(run=run)
 
 
@@ -22,8 +26,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the policy.
 
     Raises:
-        ConfigError: the namespace or the topic is no ROS name.
+        ConfigError: the namespace or a topic is no ROS name.
     """
-    from samtok_ros.security_policy import policy
+    from samtok_ros.security_policy import CameraTopics, policy
 
-    sys.stdout.write(policy(arguments.namespace, arguments.image))
+    camera = CameraTopics(arguments.image, arguments.depth, arguments.camera_info)
+    sys.stdout.write(policy(arguments.namespace, camera))

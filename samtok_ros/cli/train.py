@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`samtok train`: makes the embedded model from nothing: scenes, mask tokenizer, language model."""
+"""`samtok train`: makes the embedded model: scenes, mask tokenizer, language model, GRPO."""
 
 import argparse
 import logging
@@ -11,6 +11,10 @@ _EPILOG = ('Every step goes on where it stopped when the same command is run aga
            'curves.jsonl of the run folder.')
 
 
+_FAMILIES = ('single', 'several', 'none', 'region', 'caption', 'relation', 'choice', 'relative',
+             'categories', 'grounded caption', 'scene graph')
+
+
 def add_parser(commands) -> None:
     """Add the subcommand."""
     parser = commands.add_parser('train', help='make a model from nothing', epilog=_EPILOG,
@@ -19,6 +23,7 @@ def add_parser(commands) -> None:
     _add_scenes(steps)
     _add_tokenizer(steps)
     _add_vlm(steps)
+    _add_grpo(steps)
 
 
 def _add_scenes(steps) -> None:
@@ -65,11 +70,41 @@ def _add_vlm(steps) -> None:
     parser.set_defaults(run=run_vlm)
 
 
-def _add_run_options(parser: argparse.ArgumentParser, hours_default: float) -> None:
+def _add_grpo(steps) -> None:
+    parser = steps.add_parser(
+        'grpo', help='improve a model by reinforcement learning', epilog=_EPILOG,
+        description='Go on training the language part of a finished model by GRPO, with rewards '
+        'for right masks, on the CPU; the result is in RUN/out. See docs/reinforcement.md.')
+    _add_run_folders(parser)
+    parser.add_argument('--model', default='tabletop',
+                        help='finished model to start from (default: %(default)s)')
+    parser.add_argument('--validation', type=Path, metavar='DIR',
+                        help='scenes to draw the validation curve from')
+    parser.add_argument('--reward', choices=('exact', 'graded', 'iou'), default='iou',
+                        help='exact and graded compare mask words, as published; iou compares the '
+                        'masks that they draw (default: %(default)s)')
+    parser.add_argument('--families', nargs='+', choices=_FAMILIES, metavar='FAMILY',
+                        help='what is asked, in equal shares; some of ' + ', '.join(_FAMILIES)
+                        + ' (default: goals, most of them for single things)')
+    parser.add_argument('--candidates', type=not_negative, default=3000,
+                        help='prompts to try out first, to find those that the model is sometimes '
+                        'right on (default: %(default)s)')
+    parser.add_argument('--steps', type=positive, default=120,
+                        help='of 8 prompts with 8 answers each; the learning rate falls to 0 until '
+                        'the last one (default: %(default)s)')
+    _add_seed(parser)
+    parser.set_defaults(run=run_grpo)
+
+
+def _add_run_folders(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--scenes', type=Path, required=True, metavar='DIR',
                         help='training scenes, as `samtok train scenes` renders them')
     parser.add_argument('--run', dest='run_dir', type=Path, required=True, metavar='RUN',
                         help='folder for checkpoints, curves and the result')
+
+
+def _add_run_options(parser: argparse.ArgumentParser, hours_default: float) -> None:
+    _add_run_folders(parser)
     parser.add_argument('--hours', type=hours, default=hours_default,
                         help='how long, restarts included; the learning rate falls to 0 until then '
                         '(default: %(default)s)')
@@ -138,4 +173,30 @@ def run_vlm(arguments: argparse.Namespace) -> None:
     out = train_all_stages(inputs, recipe(arguments.hours, choose_device(arguments.device),
                                           arguments.processes, arguments.seed,
                                           arguments.start is not None))
+    print(f'model in {out}')
+
+
+def run_grpo(arguments: argparse.Namespace) -> None:
+    """Improve a model by reinforcement learning, or go on with it.
+
+    Raises:
+        SamtokError: scenes, model or a checkpoint cannot be used, or the run has other settings.
+    """
+    from samtok_ros.model_directory import resolve_model
+    from samtok_ros.reinforcement.grpo import (
+        ReinforcementConfig,
+        ReinforcementInputs,
+        train_grpo,
+    )
+    from samtok_ros.reinforcement.prompts import GOALS
+    from samtok_ros.scenes.store import SceneStore
+
+    _log_to_terminal()
+    mix = dict.fromkeys(arguments.families, 1.0) if arguments.families else dict(GOALS)
+    validation = None if arguments.validation is None else SceneStore(arguments.validation)
+    out = train_grpo(
+        ReinforcementInputs(resolve_model(arguments.model), SceneStore(arguments.scenes),
+                            arguments.run_dir, validation),
+        ReinforcementConfig(reward=arguments.reward, mix=mix, candidates=arguments.candidates,
+                            steps=arguments.steps, seed=arguments.seed))
     print(f'model in {out}')

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What differs between the families of vision-language models: image inputs and positions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +11,7 @@ import torch
 
 from samtok_ros.errors import CheckpointError, ImageError
 from samtok_ros.image.encodings import check_rgb
-from samtok_ros.language.positions import position_ids_for
+from samtok_ros.language.positions import position_ids_with_images
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -36,6 +36,14 @@ class ImageInputs:
     tensors: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PlacedImage:
+    """An image in a text, and how many tokens stand in front of it."""
+
+    at: int
+    image: ImageInputs
+
+
 class Family(Protocol):
     """One way to feed a vision-language model.
 
@@ -53,16 +61,18 @@ class Family(Protocol):
         """
 
     def image_arguments(self, input_ids: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return what forward wants beside the image, given (1, T) ids that hold all of it."""
+        """Return what forward wants beside images, given (1, T) ids that hold all of them."""
 
-    def positions(self, image_at: int, image: ImageInputs, length: int) -> torch.Tensor:
+    def positions(self, images: Sequence[PlacedImage], length: int) -> torch.Tensor:
         """Return position ids of a whole text: (*position_shape, T) int64.
 
         Args:
-            image_at: tokens in front of the image.
-            image: what stands there.
-            length: T, image included.
+            images: in the text, in order.
+            length: T, images included.
         """
+
+    def tensors(self, images: Sequence[PlacedImage]) -> dict[str, torch.Tensor]:
+        """Return the images in the form in which forward takes all of one text."""
 
 
 class QwenFamily:
@@ -86,10 +96,14 @@ class QwenFamily:
         """See Family."""
         return {'mm_token_type_ids': (input_ids == self._image_id).int()}
 
-    def positions(self, image_at: int, image: ImageInputs, length: int) -> torch.Tensor:
+    def positions(self, images: Sequence[PlacedImage], length: int) -> torch.Tensor:
         """See Family."""
-        after = length - image_at - image.visual_tokens
-        return position_ids_for(image_at, image.grid_hw, [after])[:, None]
+        placed = [(one.at, one.image.grid_hw) for one in images]
+        return position_ids_with_images(length, placed)[:, None]
+
+    def tensors(self, images: Sequence[PlacedImage]) -> dict[str, torch.Tensor]:
+        """See Family; one image behind the other, patches of each in a row."""
+        return _concatenated(images, dim=0)
 
 
 class PerceptionFamily:
@@ -116,9 +130,13 @@ class PerceptionFamily:
         """See Family."""
         return {}
 
-    def positions(self, image_at: int, image: ImageInputs, length: int) -> torch.Tensor:
+    def positions(self, images: Sequence[PlacedImage], length: int) -> torch.Tensor:
         """See Family."""
         return torch.arange(length)[None]
+
+    def tensors(self, images: Sequence[PlacedImage]) -> dict[str, torch.Tensor]:
+        """See Family; the tiles of all images are one row of tiles."""
+        return _concatenated(images, dim=1)
 
 
 _FAMILIES: dict[str, type[Family]] = {
@@ -144,6 +162,13 @@ def check_model_type(model_type: str) -> None:
     if model_type not in _FAMILIES:
         raise CheckpointError('this package cannot run that kind of model',
                               expected=f'model_type {", ".join(_FAMILIES)}', got=repr(model_type))
+
+
+def _concatenated(images: Sequence[PlacedImage], dim: int) -> dict[str, torch.Tensor]:
+    if len(images) == 1:
+        return dict(images[0].image.tensors)
+    return {name: torch.cat([one.image.tensors[name] for one in images], dim)
+            for name in images[0].image.tensors}
 
 
 def _processed(image_processor, image_rgb: np.ndarray) -> Mapping[str, torch.Tensor]:

@@ -3,16 +3,20 @@
 
 An instruction is a sequence of text and region references. Text is always taken literally: a mask
 word or chat marker that somebody types into it stays ordinary letters. Only a RegionReference
-becomes mask words.
+becomes mask words, and only a Picture becomes an image.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
 
 from samtok_ros.errors import ConfigError
 from samtok_ros.language.prompts import PROMPTS
 
+_Region = TypeVar('_Region')
 _FIELD = re.compile(r'\{([a-z]+)\}')
 _REGION_MARKER = re.compile(r'<region:([1-9][0-9]?)>')
 
@@ -28,7 +32,19 @@ class RegionReference:
     codes: tuple[int, ...]
 
 
-Instruction = tuple[str | RegionReference, ...]
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A further picture inside an instruction, such as an enlarged part of the image.
+
+    Attributes:
+        image_rgb: (H, W, 3) uint8.
+    """
+
+    image_rgb: np.ndarray
+
+
+Part = str | RegionReference | Picture
+Instruction = tuple[Part, ...]
 
 
 @dataclass(frozen=True)
@@ -58,8 +74,8 @@ def goal_instruction(goal: str, regions: Sequence[RegionReference] = ()) -> Inst
     phrase = ' '.join(checked_text(goal, 'goal').lower().split()).rstrip(' .!?')
     if not phrase:
         raise ConfigError('goal is empty', expected='words such as "the red mug"', got=repr(goal))
-    mixed, rest = _with_regions(phrase, regions, 'goal')
-    return _after_regions(rest, filled(PROMPTS['goal'][0], {'phrase': mixed}))
+    mixed, rest = with_regions(phrase, regions, 'goal')
+    return after_regions(rest, filled(PROMPTS['goal'][0], {'phrase': mixed}))
 
 
 def question_instruction(
@@ -76,14 +92,40 @@ def question_instruction(
     question = checked_text(question, 'question').strip()
     if not question:
         raise ConfigError('question is empty', expected='words', got=repr(question))
-    mixed, rest = _with_regions(question, regions, 'question')
-    return _after_regions(rest, filled(PROMPTS['question'][0], {'question': mixed}))
+    mixed, rest = with_regions(question, regions, 'question')
+    return after_regions(rest, filled(PROMPTS['question'][0], {'question': mixed}))
 
 
-def _with_regions(
+def thinking(instruction: Instruction) -> Instruction:
+    """Return an instruction as models that were trained by reinforcement want it.
+
+    They think first and answer then; asked in other words they answer much worse. The grounded
+    caption has a wording of its own for them.
+
+    Source: samtok-spec 3.3 and 6.
+    """
+    if instruction in ((PROMPTS['brief_caption'][0],), (PROMPTS['measured_caption'][0],)):
+        return (PROMPTS['thinking_caption'][0],)
+    return joined((*instruction, PROMPTS['thinking'][0]))
+
+
+def pictures_of(instruction: Instruction) -> tuple[Picture, ...]:
+    """Return the pictures in an instruction, in order."""
+    return tuple(part for part in instruction if isinstance(part, Picture))
+
+
+def with_regions(
     text: str, regions: Sequence[RegionReference], name: str
 ) -> tuple[Instruction, Instruction]:
-    """Put regions where their numbers stand; return the text and the regions it leaves out."""
+    """Put regions where their numbers stand; return the text and the regions it leaves out.
+
+    Args:
+        text: with `<region:1>`, `<region:2>`, ... in it.
+        regions: in their order.
+        name: what errors call the text.
+    Raises:
+        ConfigError: the text names a region that was not given.
+    """
     parts = _REGION_MARKER.split(text)  # text, number, text, number, ..., text
     numbers = [int(number) for number in parts[1::2]]
     unknown = [number for number in numbers if number > len(regions)]
@@ -91,17 +133,31 @@ def _with_regions(
         raise ConfigError(f'{name} names <region:{unknown[0]}>',
                           expected=f'numbers up to {len(regions)}, one per region given',
                           fix=f'give as many regions as the {name} names')
-    mixed: list[str | RegionReference] = list(parts)
+    mixed: list[Part] = list(parts)
     mixed[1::2] = [regions[number - 1] for number in numbers]
     rest = [region for number, region in enumerate(regions, start=1) if number not in numbers]
     return joined(mixed), tuple(rest)
 
 
-def _after_regions(regions: Instruction, instruction: Instruction) -> Instruction:
+def named_regions(text: str, regions: Sequence[_Region]) -> tuple[str, tuple[_Region, ...]]:
+    """Return a text with those regions alone that it names, numbered anew from 1.
+
+    A number that is too high stays as it is, for with_regions to complain of.
+    """
+    named = sorted({int(number) for number in _REGION_MARKER.findall(text)})
+    if not named or named[-1] > len(regions):
+        return text, tuple(regions) if named else ()
+    numbers = {number: place for place, number in enumerate(named, start=1)}
+    text = _REGION_MARKER.sub(lambda found: f'<region:{numbers[int(found[1])]}>', text)
+    return text, tuple(regions[number - 1] for number in named)
+
+
+def after_regions(regions: Instruction, instruction: Instruction) -> Instruction:
+    """Put regions in front of an instruction, on a line of their own; none change nothing."""
     if not regions:
         return instruction
     fields = {'regions': regions, 'instruction': instruction}
-    return filled(PROMPTS['instruction after regions'][0], fields)
+    return filled(PROMPTS['regions_first'][0], fields)
 
 
 def filled(template: str, fields: Mapping[str, Instruction]) -> Instruction:
@@ -114,15 +170,15 @@ def filled(template: str, fields: Mapping[str, Instruction]) -> Instruction:
         The instruction; neighbouring texts are joined, as pieces cut apart would be tokenised
         differently from the training data.
     """
-    parts: list[str | RegionReference] = []
+    parts: list[Part] = []
     for index, piece in enumerate(_FIELD.split(template)):
         parts.extend(fields[piece] if index % 2 else (piece,))
     return joined(parts)
 
 
-def joined(parts: Sequence[str | RegionReference]) -> Instruction:
+def joined(parts: Sequence[Part]) -> Instruction:
     """Join neighbouring texts and drop empty ones."""
-    result: list[str | RegionReference] = []
+    result: list[Part] = []
     for part in parts:
         if isinstance(part, str) and result and isinstance(result[-1], str):
             result[-1] += part

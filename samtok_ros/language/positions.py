@@ -36,6 +36,35 @@ def position_ids_for(
     return torch.cat([torch.arange(text_before).expand(3, -1), image, after], dim=1)
 
 
+def position_ids_with_images(
+    length: int, images: Sequence[tuple[int, tuple[int, int]]]
+) -> 'torch.Tensor':
+    """Give the 3-D positions of a text with any number of images in it.
+
+    With one image this is `position_ids_for` with one text behind it.
+
+    Args:
+        length: T, visual tokens included.
+        images: of each image, in order, the place of its first visual token and its visual tokens
+            down and across.
+    Returns:
+        (3, T) int64.
+    """
+    import torch
+
+    parts, at, position = [], 0, 0
+    for start, (height, width) in images:
+        text = torch.arange(start - at) + position
+        position += start - at
+        rows = torch.arange(height).repeat_interleave(width)
+        columns = torch.arange(width).repeat(height)
+        parts += [text.expand(3, -1),
+                  torch.stack([torch.zeros_like(rows), rows, columns]) + position]
+        position += max(height, width)
+        at = start + height * width
+    return torch.cat([*parts, (torch.arange(length - at) + position).expand(3, -1)], dim=1)
+
+
 def packed_attention_mask(prefix_length: int, lengths_after: Sequence[int]) -> 'torch.Tensor':
     """Let every text see the prefix and its own past, but no other text.
 

@@ -3,7 +3,8 @@
 
 The frame (chat markers, image) comes from the checkpoint's chat template and is tokenised with
 markers recognised. Text of users is tokenised as if markers and mask words did not exist, so that
-nothing typed into it can act as one. Region references become mask words by their ids.
+nothing typed into it can act as one. Region references become mask words by their ids, pictures
+become images.
 """
 
 import re
@@ -12,7 +13,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from samtok_ros.errors import CheckpointError
-from samtok_ros.language.instructions import Instruction, Round, checked_text, joined
+from samtok_ros.language.instructions import (
+    Instruction,
+    Picture,
+    Round,
+    checked_text,
+    joined,
+)
 from samtok_ros.words.vocabulary import MaskTokenIds
 
 if TYPE_CHECKING:
@@ -40,14 +47,16 @@ class PromptBuilder:
             self._check(self._frame(rounds))
 
     def build(
-        self, instruction: Instruction, visual_tokens: int, history: Sequence[Round] = ()
+        self, instruction: Instruction, visual_tokens: int, history: Sequence[Round] = (),
+        further: Sequence[int] = (),
     ) -> list[int]:
         """Return the ids of the whole prompt, up to where the answer begins.
 
         Args:
-            instruction: text and region references.
+            instruction: text, region references and pictures.
             visual_tokens: how many the image takes.
             history: earlier rounds about the same image, oldest first.
+            further: how many each picture takes, of all instructions in their order.
         Raises:
             ConfigError: a text is no valid Unicode.
             SpanError: codes of a region are not in the vocabulary.
@@ -55,27 +64,42 @@ class PromptBuilder:
         before, *pieces = self._frame(len(history))
         image_at = self.image_at
         ids = [*before[:image_at], *[self._image_id] * visual_tokens, *before[image_at + 1 :]]
-        for said, piece in zip(self._said(instruction, history), pieces, strict=True):
+        counts = iter(further)
+        for said, piece in zip(self._said(instruction, history, counts), pieces, strict=True):
             ids += said
             ids += piece
         return ids
+
+    def places_of(self, prompt_ids: Sequence[int], lengths: Sequence[int]) -> list[int]:
+        """Return where the images of a prompt begin, given how many tokens each takes."""
+        places, at = [], 0
+        for length in lengths:
+            at = prompt_ids.index(self._image_id, at)
+            places.append(at)
+            at += length
+        return places
 
     @cached_property
     def image_at(self) -> int:
         """Tokens in front of the image."""
         return self._frame(0)[0].index(self._image_id)
 
-    def _said(self, instruction: Instruction, history: Sequence[Round]) -> Iterator[list[int]]:
+    def _said(
+        self, instruction: Instruction, history: Sequence[Round], counts: Iterator[int],
+    ) -> Iterator[list[int]]:
         for one in history:
-            yield self._instruction_ids(one.instruction)
+            yield self._instruction_ids(one.instruction, counts)
             yield self._answer_ids(one.answer)
-        yield self._instruction_ids(instruction)
+        yield self._instruction_ids(instruction, counts)
 
-    def _instruction_ids(self, instruction: Instruction) -> list[int]:
+    def _instruction_ids(self, instruction: Instruction, counts: Iterator[int]) -> list[int]:
         ids: list[int] = []
         for part in joined(instruction):
             if isinstance(part, str):
                 ids += plain_text_ids(self._text_tokenizer, part)
+            elif isinstance(part, Picture):
+                before, behind = self._picture_frame
+                ids += [*before, *[self._image_id] * next(counts), *behind]
             else:
                 ids += self._token_ids.codes_to_ids(part.codes)
         return ids
@@ -105,6 +129,20 @@ class PromptBuilder:
                 for text in _frame_texts(self._processor, rounds)]
         return self._frames[rounds]
 
+    @cached_property
+    def _picture_frame(self) -> tuple[list[int], list[int]]:
+        """What the chat template puts before and behind a picture inside a text.
+
+        A template that shows all images in front of the text puts nothing there; then neither do
+        we, and the picture stands where it is spoken of, as in the training data.
+        """
+        text = _picture_text(self._processor)
+        ids = self._text_tokenizer(text, add_special_tokens=False).input_ids
+        if ids.count(self._image_id) != 1:
+            return [], []
+        place = ids.index(self._image_id)
+        return ids[:place], ids[place + 1:]
+
     def _check(self, frame: list[list[int]]) -> None:
         images = [piece.count(self._image_id) for piece in frame]
         if images[0] != 1 or any(images[1:]):
@@ -132,6 +170,15 @@ def plain_text_ids(text_tokenizer: 'PreTrainedTokenizerFast', text: str) -> list
     if backend.pre_tokenizer is not None:
         pieces = backend.pre_tokenizer.pre_tokenize_str(text)
     return [token.id for piece, _ in pieces for token in backend.model.tokenize(piece)]
+
+
+def _picture_text(processor: 'ProcessorMixin') -> str:
+    """Render a turn with a picture between two placeholders; return what stands between them."""
+    before, behind = 'PLACE-0000', 'PLACE-0001'
+    content = [{'type': 'image'}, {'type': 'text', 'text': before}, {'type': 'image'},
+               {'type': 'text', 'text': behind}]
+    text = processor.apply_chat_template([{'role': 'user', 'content': content}], tokenize=False)
+    return text.partition(before)[2].partition(behind)[0]
 
 
 def _frame_texts(processor: 'ProcessorMixin', rounds: int) -> list[str]:

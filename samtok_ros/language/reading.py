@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from samtok_ros.language.families import Family, ImageInputs
+from samtok_ros.language.families import Family, ImageInputs, PlacedImage
 from samtok_ros.language.text_layers import TextLayers
 
 if TYPE_CHECKING:
@@ -59,16 +59,18 @@ class Reading:
         self._layers = layers
         self._cache: Cache | None = None
         self._image: ImageInputs | None = None
+        self._has_further = False
         self._token_ids: list[int] = []
         self._next_position = 0
 
     @property
     def kept(self) -> KeptText | None:
-        """What was read so far; None at the start, after a failure, and for caches that forget.
+        """What was read so far; None where it may not be used again.
 
-        A failed step leaves some layers longer than others, so nothing of it may be used again.
+        So it is at the start, for caches that forget, with several images, whose tokens do not tell
+        them apart, and after a failed step, which leaves some layers longer than others.
         """
-        if self._cache is None or any(self._cache.is_sliding):
+        if self._cache is None or self._has_further or any(self._cache.is_sliding):
             return None
         return KeptText(tuple(self._token_ids), replace(self._image, tensors={}), self._cache)
 
@@ -83,7 +85,8 @@ class Reading:
         return same if same >= self._image_at + kept.image.visual_tokens else 0
 
     def read_prompt(
-        self, prompt_ids: list[int], image: ImageInputs, kept: KeptText | None = None
+        self, prompt_ids: list[int], image: ImageInputs, kept: KeptText | None = None,
+        further: Sequence[PlacedImage] = (),
     ) -> torch.Tensor:
         """Read image and instruction; return (V,) logits of the first token of the answer.
 
@@ -92,12 +95,16 @@ class Reading:
             image: with its tensors, unless `kept` is given.
             kept: what was read about the same image before; it is changed, so use it only here.
                 `reusable` says how much of it counts, which must not be 0.
+            further: images behind the first one; such a text is read whole and never kept, as its
+                tokens do not tell which images they stand for.
         """
-        positions = self._family.positions(self._image_at, image, len(prompt_ids))
+        images = [PlacedImage(self._image_at, image), *further]
+        positions = self._family.positions(images, len(prompt_ids))
         self._image = image
+        self._has_further = bool(further)
         self._next_position = int(positions.max()) + 1
         if kept is None:
-            return self._read_image(prompt_ids, positions)
+            return self._read_images(prompt_ids, images, positions)
         same = self.reusable(prompt_ids, kept)
         if len(kept.token_ids) > same:
             kept.cache.crop(same - len(kept.token_ids))  # negative: how many to remove
@@ -120,9 +127,11 @@ class Reading:
         self._cache = cache
         return logits[0, -1]
 
-    def _read_image(self, prompt_ids: list[int], positions: torch.Tensor) -> torch.Tensor:
+    def _read_images(
+        self, prompt_ids: list[int], images: Sequence[PlacedImage], positions: torch.Tensor,
+    ) -> torch.Tensor:
         output = self._forward(prompt_ids, None, {
-            'position_ids': positions, **self._image.tensors,
+            'position_ids': positions, **self._family.tensors(images),
             **self._family.image_arguments(torch.tensor([prompt_ids]))})
         self._token_ids = list(prompt_ids)
         self._cache = output.past_key_values

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 
 from samtok_ros.language.generation import Finished, SpanClosed
 from samtok_ros.regions import Answer, MalformedSpan, Region
+from samtok_ros.words.answer_record import AnswerRecord
 from samtok_ros.words.answers import read_answer
+from samtok_ros.words.record_reader import read_record
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 SPELLED_OUT = 'mask words spelled letter by letter'
@@ -40,3 +42,19 @@ def spoken_answer(
         for number, item in enumerate(written, start=1))
     return Answer(finished.text, regions, tuple(sorted(malformed, key=lambda m: m.position)),
                   finished.reason)
+
+
+def answer_record(
+    answer: Answer, vocabulary: MaskVocabulary, default_label: str = '', choice_count: int = 0,
+) -> AnswerRecord:
+    """Read an answer as programs want it; its region ids are those of the answer's regions.
+
+    Args:
+        answer: finished or cut short.
+        vocabulary: of the model.
+        default_label: as for spoken_answer.
+        choice_count: how many options there were to choose from, 0 for no such question.
+    """
+    spelled = {one.position for one in answer.malformed if one.reason == SPELLED_OUT}
+    return read_record(answer.text, vocabulary, default_label=default_label,
+                       choice_count=choice_count, not_regions=spelled)

@@ -4,6 +4,7 @@
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ from samtok_ros.errors import CheckpointError, ConfigError, DeviceError
 from samtok_ros.image.encodings import check_rgb
 from samtok_ros.language.checkpoint import load_model, load_processor
 from samtok_ros.language.decoding import GreedyWriter
-from samtok_ros.language.families import ImageInputs, family_for
+from samtok_ros.language.families import ImageInputs, PlacedImage, family_for
 from samtok_ros.language.generation import GenerationEvent, GenerationLimits
-from samtok_ros.language.instructions import Instruction, Round
+from samtok_ros.language.instructions import Instruction, Round, pictures_of, thinking
 from samtok_ros.language.kept_texts import KeptTexts
 from samtok_ros.language.prompt_ids import PromptBuilder
 from samtok_ros.language.reading import Reading
@@ -38,7 +39,13 @@ class VisionLanguageModel:
 
     For one thread. An answer may be left unfinished while another one is written; each has a cache
     of its own.
+
+    Attributes:
+        thinks: ask as models want it that were trained by reinforcement, such as
+            Qwen2.5-VL-3B-SAMTok-gres-rl: they think before they answer, and are worse untold.
     """
+
+    thinks = False
 
     def __init__(
         self,
@@ -117,7 +124,7 @@ class VisionLanguageModel:
 
         Args:
             image_rgb: (H, W, 3) uint8.
-            instruction: text, taken literally, and region references.
+            instruction: text, taken literally, region references, and further pictures.
             limits: when to end at the latest.
             should_stop: asked before every step of the model; True cancels the answer, and what is
                 written so far stays.
@@ -128,17 +135,22 @@ class VisionLanguageModel:
         Returns:
             Text pieces and closed spans as they come, then one Finished.
         Raises:
-            ImageError: the image cannot be used.
+            ImageError: the image, or a further picture, cannot be used.
             ConfigError: a text is no valid text, or all of it is longer than the model can read.
             SpanError: codes of a region are not in the vocabulary.
             DeviceError: the device is out of memory.
         """
         limits = limits or GenerationLimits()
         deadline_s = time.monotonic() + (limits.deadline_s or float('inf'))
-        parts = (instruction,) if isinstance(instruction, str) else instruction
+        parts = self._told((instruction,) if isinstance(instruction, str) else instruction)
+        history = [replace(one, instruction=self._told(one.instruction)) for one in history]
         check_rgb(image_rgb)
-        image = self._seen(image_rgb, image_key) or self._family.look(image_rgb)
-        prompt_ids = self._prompts.build(parts, image.visual_tokens, history)
+        further = [self._family.look(picture.image_rgb) for said in (
+            *(one.instruction for one in history), parts) for picture in pictures_of(said)]
+        seen = None if further else self._seen(image_rgb, image_key)
+        image = seen or self._family.look(image_rgb)
+        prompt_ids = self._prompts.build(parts, image.visual_tokens, history,
+                                         [one.visual_tokens for one in further])
         self._check_length(prompt_ids, limits)
         stream = TextStream(self._processor.tokenizer, self._added_words)
         writer = GreedyWriter(SpanGrammar(self.token_ids), stream, self._stop_ids, limits)
@@ -149,9 +161,14 @@ class VisionLanguageModel:
             return 'length' if time.monotonic() >= deadline_s else None
 
         def begin(reading: Reading) -> torch.Tensor:
+            if further:
+                return self._read_pictures(reading, prompt_ids, [image, *further])
             return self._read_prompt(reading, prompt_ids, image, image_rgb, image_key)
 
-        return self._write(begin, writer, interrupted, image_key)
+        return self._write(begin, writer, interrupted, None if further else image_key)
+
+    def _told(self, instruction: Instruction) -> Instruction:
+        return thinking(instruction) if self.thinks else instruction
 
     @property
     def kept_bytes(self) -> int:
@@ -202,6 +219,13 @@ class VisionLanguageModel:
             # Another answer may have read on from it since, or it may have been dropped.
             return reading.read_prompt(prompt_ids, self._family.look(image_rgb))
         return reading.read_prompt(prompt_ids, image, kept)
+
+    def _read_pictures(
+        self, reading: Reading, prompt_ids: list[int], images: Sequence[ImageInputs],
+    ) -> torch.Tensor:
+        places = self._prompts.places_of(prompt_ids, [one.visual_tokens for one in images])
+        placed = [PlacedImage(at, one) for at, one in zip(places, images, strict=True)]
+        return reading.read_prompt(prompt_ids, images[0], further=placed[1:])
 
     def _seen(self, image_rgb: np.ndarray, image_key: Hashable | None) -> ImageInputs | None:
         """Return an image as it was read before under that key, without its tensors."""

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boxes and points as plain shapes, for mask tokenizers that were not taught to read prompts."""
+"""Boxes and points -> masks, also with mask tokenizers that were not taught to read prompts."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from samtok_ros.errors import ImageError
 from samtok_ros.regions import BoxPrompt, ImageSize, PointPrompt
 
 POINT_RADIUS = 0.06
@@ -33,3 +35,46 @@ def prompt_shapes(prompts: Sequence[BoxPrompt | PointPrompt], size: ImageSize) -
             radius = max(POINT_RADIUS * min(size.height, size.width), 1.0)
             mask[:] = np.hypot(y - prompt.y, x - prompt.x) <= radius
     return masks
+
+
+def draw_prompts(
+    model: Any, reads_prompts: bool, features: Any, prompts: Sequence[BoxPrompt | PointPrompt],
+) -> Any:
+    """Draw what boxes and points show, in the way that suits a mask tokenizer.
+
+    Args:
+        model: a mask tokenizer, on whatever runtime.
+        reads_prompts: whether it was trained to draw prompts; see MaskTokenizerConfig.
+        features: of the image, as the model gave them.
+        prompts: inside the image.
+    Returns:
+        The model's decoded masks, one per prompt.
+    """
+    if reads_prompts:
+        return model.draw_prompts(features, prompts)
+    # Through its own words, such a model makes of a rough shape the thing that is there.
+    shapes = prompt_shapes(prompts, features.size)
+    return model.decode(features, model.encode(features, shapes))
+
+
+def check_prompt(number: int, prompt: BoxPrompt | PointPrompt, size: ImageSize) -> None:
+    """Refuse a box or point that does not lie in the image.
+
+    Args:
+        number: what errors call the region.
+        prompt: source pixels.
+        size: of the image.
+    Raises:
+        ImageError: it is not inside, or no number.
+    """
+    bounds = f'{size.height} rows and {size.width} columns'
+    if isinstance(prompt, BoxPrompt):
+        if not (0 <= prompt.left < prompt.right <= size.width
+                and 0 <= prompt.top < prompt.bottom <= size.height):
+            raise ImageError(f'box of region {number} is not inside the image',
+                             expected=f'a box within {bounds}', got=prompt,
+                             fix='cut it to the image')
+    elif not (0 <= prompt.x < size.width and 0 <= prompt.y < size.height):
+        raise ImageError(f'point of region {number} is not inside the image',
+                         expected=f'a point within {bounds}', got=prompt,
+                         fix='point at a pixel of the image')

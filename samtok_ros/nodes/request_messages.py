@@ -14,6 +14,7 @@ from samtok_ros.nodes.conversions import (
     result_to_words,
     stamp_to_ns,
 )
+from samtok_ros.nodes.record_messages import record_to_message
 from samtok_ros.nodes.reference_messages import to_references
 from samtok_ros.runtime.records import Status
 from samtok_ros.runtime.requests import Request, Task
@@ -27,7 +28,7 @@ def to_request(task: Task, message: Any) -> Request:
 
     Args:
         task: what its text is.
-        message: goal of `Ground` or `Ask`, or request of `AskRegion`, which has fewer fields.
+        message: goal of `Ground` or `Ask`, or request of `AskRegion`; not all have all fields.
     Raises:
         SamtokError: a field is over its bound or makes no sense.
     """
@@ -40,7 +41,8 @@ def to_request(task: Task, message: Any) -> Request:
     return Request(
         task, goal_text(message), stamp_ns, to_references(message.regions), message.tokenizer_id,
         message.max_new_tokens, getattr(message, 'max_masks', 0), float(message.time_limit_s),
-        getattr(message, 'conversation_id', ''))
+        getattr(message, 'conversation_id', ''), getattr(message, 'task', '').strip(),
+        _names(message, 'items'), _names(message, 'predicates'))
 
 
 def fill_result(result: Any, request_text: str, outcome: Outcome) -> Any:
@@ -49,6 +51,8 @@ def fill_result(result: Any, request_text: str, outcome: Outcome) -> Any:
     result.message = cut_text(outcome.message, MAX_MESSAGE_BYTES)
     result.words = _words_of(request_text, outcome)
     result.masks = _masks_of(outcome, result.words)
+    if outcome.result is not None:
+        result.record = record_to_message(outcome.result.record)
     return result
 
 
@@ -60,6 +64,16 @@ def fill_feedback(feedback: Any, progress: Progress) -> Any:
         words = result_to_words(progress.result)
         feedback.answer, feedback.words = words.answer, words.words
     return feedback
+
+
+def _names(message: Any, field: str) -> tuple[str, ...]:
+    """Return the items or predicates of a request; those of `Ground` are none."""
+    names = tuple(name.strip() for name in getattr(message, field, ()))
+    for name in names:
+        # The middleware puts this character in the place of bytes that are no UTF-8.
+        if '\N{REPLACEMENT CHARACTER}' in name:
+            raise ConfigError(f'{field} are not valid UTF-8', got=repr(name), fix='send UTF-8 text')
+    return names
 
 
 def _words_of(request_text: str, outcome: Outcome) -> MaskWords:
@@ -78,5 +92,6 @@ def _masks_of(outcome: Outcome, words: MaskWords) -> RegionMasks:
     return RegionMasks(
         header=words.header, height=words.height, width=words.width,
         tokenizer_id=words.tokenizer_id, goal=words.goal, complete=True,
+        origin=RegionMasks.ANSWERED, answer_stamp=words.header.stamp,
         status=int(Status.FAILED) if outcome.masks_problem else words.status,
         message=cut_text(outcome.masks_problem or words.message, MAX_MESSAGE_BYTES))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from samtok_ros.config import GroundingSettings
 from samtok_ros.errors import ConfigError, DeviceError, ImageError, SamtokError
+from samtok_ros.image.zoom import ZoomRule
 from samtok_ros.runtime.answer_results import failed_result
 from samtok_ros.runtime.backend import GroundingModel
 from samtok_ros.runtime.conversations import Conversations
@@ -70,11 +71,13 @@ class Answering:
         """Take settings and a loaded model."""
         self._settings, self._model = settings, model
         self._speaker.model = model
+        self._speaker.zoom = ZoomRule(settings.zoom_below)
         self.conversations.resize(settings.actions.conversations, settings.actions.rounds)
 
     def change_settings(self, settings: GroundingSettings) -> None:
         """Take changed live settings; they hold from the next request on."""
         self._settings = settings
+        self._speaker.zoom = ZoomRule(settings.zoom_below)
 
     def open(self) -> None:
         """Let requests in."""

@@ -7,16 +7,19 @@ A few words in the question choose what the answer looks like:
     one ... four, many    so many regions, 40 for many
     malformed             one span more, which is none
 
-Without a number a goal finds one to three regions, and a question names none.
+Without a number a goal finds one to three regions, and a question names none. The trained tasks are
+answered in their own form: a grounded caption, a mask list, a letter, a scene graph.
 """
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from samtok_ros.language.instructions import RegionReference
+from samtok_ros.language.prompts import PROMPTS
 from samtok_ros.runtime.backend import Question
 from samtok_ros.words.answers import NO_TARGET, MaskItem, format_mask_list
 from samtok_ros.words.vocabulary import MaskVocabulary
@@ -39,18 +42,65 @@ def pieces_of_answer(image_rgb: np.ndarray, question: Question, flood: str) -> I
 
 def _answer_text(image_rgb: np.ndarray, question: Question) -> str:
     text = question.phrase or ''.join(
-        '' if isinstance(part, RegionReference) else part for part in question.instruction)
+        part if isinstance(part, str) else '' for part in question.instruction)
     words = text.lower().replace('?', ' ').split()
     if 'nothing' in words:
         return NO_TARGET
     digest = hashlib.sha256(np.ascontiguousarray(image_rgb).tobytes() + repr(
         (question.instruction, question.history)).encode(errors='replace')).digest()
     number = next((_NUMBERS[word] for word in words if word in _NUMBERS), 0)
-    count = number or (1 + digest[0] % 3 if question.phrase else 0)
+    say, usual_count = (_mask_list, 1 + digest[0] % 3) if question.phrase else _form_of(text)
+    count = number or usual_count
     codes = np.frombuffer(hashlib.shake_256(digest).digest(2 * count), np.uint8).reshape(-1, 2)
-    say = _mask_list if question.phrase else _prose
     malformed = f' {_malformed_span(7)}' if 'malformed' in words else ''
     return say(codes.tolist(), text, digest) + malformed
+
+
+def _form_of(text: str) -> tuple[Callable[[list[list[int]], str, bytes], str], int]:
+    """Return what answers an instruction that is no goal, and how many regions it names."""
+    if text in (*PROMPTS['brief_caption'], *PROMPTS['detailed_caption']):
+        return _caption, 2
+    if text.endswith(PROMPTS['scene_graph']):
+        return _scene_graph, 2
+    if names := _detected(text):
+        return _detections, len(names)
+    if '\nOptions:\n' in text:
+        return _letter, 0
+    return _prose, 0
+
+
+def _caption(codes: list[list[int]], question: str, digest: bytes) -> str:
+    named = ' and'.join(
+        f' <|object_ref_start|> {colour} thing <|object_ref_end|> {VOCABULARY.codes_to_words(pair)}'
+        for colour, pair in zip(itertools.cycle(_COLOURS), codes))
+    return f'It shows{named}.'
+
+
+def _detected(question: str) -> list[str]:
+    """Return the names in a detection prompt; none when it is another question."""
+    begin, end = PROMPTS['categories'][0].split('{names}')
+    if not (question.startswith(f'{begin}["') and question.endswith(f'"]{end}')):
+        return []
+    return question[len(begin) + 2:-len(end) - 2].split('", "')
+
+
+def _detections(codes: list[list[int]], question: str, digest: bytes) -> str:
+    names = [name.replace('<', '< ') for name in _detected(question)]
+    return format_mask_list([MaskItem((first, second), name) for (first, second), name in zip(
+        codes, itertools.cycle(names))])
+
+
+def _scene_graph(codes: list[list[int]], question: str, digest: bytes) -> str:
+    ends = [{'mask_2d': VOCABULARY.codes_to_words(pair), 'label': f'{colour} thing'}
+            for colour, pair in zip(itertools.cycle(_COLOURS), codes)]
+    triplets = [json.dumps({'subject': first, 'predicate': 'beside', 'object': second})
+                for first, second in itertools.pairwise(ends)]
+    return '```json\n[' + ',\n'.join(triplets) + ']\n```'
+
+
+def _letter(codes: list[list[int]], question: str, digest: bytes) -> str:
+    letters = re.findall(r'^([A-Z])\. ', question.partition('\nOptions:\n')[2], re.MULTILINE)
+    return letters[digest[1] % len(letters)] if letters else 'A'
 
 
 def _mask_list(codes: list[list[int]], goal: str, digest: bytes) -> str:

@@ -16,7 +16,13 @@ from samtok_ros.config import FakeSettings
 from samtok_ros.errors import CheckpointError, ImageError, SpanError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.regions import Answer, BoxPrompt, ImageSize, PointPrompt, Region
-from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, LoadedMaskModel, Question
+from samtok_ros.runtime.backend import (
+    UNFINISHED,
+    AnswerUpdate,
+    LoadedMaskModel,
+    Question,
+    no_video_memory,
+)
 from samtok_ros.runtime.fake_answers import VOCABULARY, pieces_of_answer
 from samtok_ros.words.answers import NO_TARGET, read_answer
 
@@ -35,8 +41,10 @@ class FakeBackend:
         self._load()
         return FakeGroundingModel(self._settings)
 
-    def load_masks(self) -> LoadedMaskModel:
+    def load_masks(self, video_memory: bool = False) -> LoadedMaskModel:
         """See Backend."""
+        if video_memory:
+            raise no_video_memory('the fake model')
         self._load()
         return LoadedMaskModel(FakeMaskModel(self._settings), 'fake', 'none',
                                VOCABULARY.codebook_size, VOCABULARY.codebook_depth)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from samtok_ros.regions import ImageSize, Region
+from samtok_ros.words.answer_record import AnswerRecord
 
 
 class Status(IntEnum):
@@ -15,6 +16,13 @@ class Status(IntEnum):
     TRUNCATED = 2
     CANCELLED = 3
     FAILED = 4
+
+
+class Origin(IntEnum):
+    """How regions came about; the numbers are those of the messages."""
+
+    ANSWERED = 0
+    TRACKED = 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,10 @@ class FrameResult:
         regions: so far, in the order they were named.
         malformed_count: malformed spans so far.
         status, message: how it ended; final when complete.
+        origin: whether the model was asked about this very image, or regions of an earlier answer
+            were found again in it.
+        answer_stamp_ns: of the image that the model was asked about; None for this very one.
+        record: the answer, read; only of requests that have ended.
     """
 
     stamp_ns: int
@@ -60,3 +72,6 @@ class FrameResult:
     malformed_count: int = 0
     status: Status = Status.OK
     message: str = ''
+    origin: Origin = Origin.ANSWERED
+    answer_stamp_ns: int | None = None
+    record: AnswerRecord = AnswerRecord()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from samtok_ros.errors import ImageError, SpanError
+from samtok_ros.image.zoom import Crop, ZoomRule, zoomed
+from samtok_ros.masks.prompt_shapes import check_prompt
 from samtok_ros.masks.rle import rle_to_mask
 from samtok_ros.masks.scores import iou
 from samtok_ros.regions import BoxPrompt, ImageSize, PointPrompt, Region
@@ -136,6 +138,27 @@ def draw_references(
         yield masks
 
 
+def crop_of(
+    frame: Frame, reference: Reference, codes: Codes, rule: ZoomRule, access: MaskAccess,
+) -> Crop | None:
+    """Cut a region out of a frame and enlarge it, if the rule asks for it.
+
+    Args:
+        frame: that the region is in.
+        reference: to the region.
+        codes: of the region; where no mask is given they say which pixels it has.
+        rule: when and how.
+        access: decodes codes.
+    """
+    if isinstance(reference, RunsReference):
+        size = frame.size
+        mask = rle_to_mask(reference.runs, (size.height, size.width),
+                           max_pixels=size.height * size.width)
+    else:
+        mask = access.decode(frame, (Region(1, codes, '', 0.0),))[0].mask
+    return zoomed(frame.image_rgb(), mask, rule) if mask.any() else None
+
+
 def without_masks(regions: Sequence[Region]) -> tuple[Region, ...]:
     """Return regions that hold no pixels, to be kept with a frame."""
     return tuple(replace(region, mask=None) for region in regions)
@@ -153,20 +176,11 @@ def _codes_of_id(frame: Frame, region_id: int, number: int) -> Codes:
 
 def _check_fits(number: int, reference: Drawn, size: ImageSize) -> None:
     """Refuse what does not lie in the frame, before memory is taken for it."""
-    bounds = f'{size.height} rows and {size.width} columns'
-    if isinstance(reference, RunsReference):
-        total, pixels = int(reference.runs.sum(dtype=np.uint64)), size.height * size.width
-        if total != pixels:
-            raise ImageError(f'run lengths of region {number} do not fit the image',
-                             expected=f'a sum of {size.height} x {size.width} = {pixels}',
-                             got=total, fix='give a mask of the size of the image')
-    elif isinstance(reference, BoxPrompt):
-        if not (0 <= reference.left < reference.right <= size.width
-                and 0 <= reference.top < reference.bottom <= size.height):
-            raise ImageError(f'box of region {number} is not inside the image',
-                             expected=f'a box within {bounds}', got=reference,
-                             fix='cut it to the image')
-    elif not (0 <= reference.x < size.width and 0 <= reference.y < size.height):
-        raise ImageError(f'point of region {number} is not inside the image',
-                         expected=f'a point within {bounds}', got=reference,
-                         fix='point at a pixel of the image')
+    if not isinstance(reference, RunsReference):
+        check_prompt(number, reference, size)
+        return
+    total, pixels = int(reference.runs.sum(dtype=np.uint64)), size.height * size.width
+    if total != pixels:
+        raise ImageError(f'run lengths of region {number} do not fit the image',
+                         expected=f'a sum of {size.height} x {size.width} = {pixels}',
+                         got=total, fix='give a mask of the size of the image')

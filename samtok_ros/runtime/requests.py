@@ -8,12 +8,8 @@ from enum import StrEnum
 from samtok_ros.config import LimitSettings
 from samtok_ros.config_fields import check_setting, setting_fields
 from samtok_ros.errors import ConfigError, SamtokError
-from samtok_ros.language.instructions import (
-    Instruction,
-    RegionReference,
-    goal_instruction,
-    question_instruction,
-)
+from samtok_ros.language.instructions import Instruction, RegionReference, goal_instruction
+from samtok_ros.language.tasks import TaskQuestion
 from samtok_ros.runtime.mask_access import Codes
 from samtok_ros.runtime.references import CodesReference, IdReference, Reference
 from samtok_ros.words.vocabulary import MaskVocabulary
@@ -40,6 +36,8 @@ class Request:
         tokenizer_id: mask tokenizer that codes among them belong to, '' for not checked.
         max_new_tokens, max_masks, time_limit_s: limits, 0 for the node's own.
         conversation_id: of the rounds that this is one of, '' for none.
+        trained_task, items, predicates: of ASK, see language.tasks; '' and none for a free
+            question.
     """
 
     task: Task
@@ -51,6 +49,19 @@ class Request:
     max_masks: int = 0
     time_limit_s: float = 0.0
     conversation_id: str = ''
+    trained_task: str = ''
+    items: tuple[str, ...] = ()
+    predicates: tuple[str, ...] = ()
+
+    @property
+    def question(self) -> TaskQuestion:
+        """The question of an ASK."""
+        return TaskQuestion(self.trained_task, self.text, self.items, self.predicates)
+
+    @property
+    def default_label(self) -> str:
+        """What regions are called to which the answer puts no phrase."""
+        return self.text if self.task is Task.GROUND else ''
 
 
 def check_request(request: Request, tokenizer_id: str, vocabulary: MaskVocabulary) -> None:
@@ -61,8 +72,8 @@ def check_request(request: Request, tokenizer_id: str, vocabulary: MaskVocabular
         tokenizer_id: of the model that would answer.
         vocabulary: of that model.
     Raises:
-        ConfigError: the text is empty or names a region that is not there, or the codes belong to
-            another mask tokenizer.
+        ConfigError: the text is empty or names a region that is not there, the task does not take
+            what was given, or the codes belong to another mask tokenizer.
         SpanError: codes that the model has no words for.
     """
     if request.tokenizer_id not in ('', tokenizer_id):
@@ -98,10 +109,13 @@ def instruction_of(request: Request, codes: Sequence[Codes]) -> Instruction:
         request: whose text it is.
         codes: of its regions, in their order.
     Raises:
-        ConfigError: the text is empty or names a region that is not there.
+        ConfigError: the text is empty or names a region that is not there, or the task does not
+            take what was given.
     """
-    make = goal_instruction if request.task is Task.GROUND else question_instruction
-    return make(request.text, [RegionReference(tuple(one)) for one in codes])
+    regions = [RegionReference(tuple(one)) for one in codes]
+    if request.task is Task.GROUND:
+        return goal_instruction(request.text, regions)
+    return request.question.instruction(regions)
 
 
 def need_drawing(references: Sequence[Reference]) -> tuple[int, ...]:

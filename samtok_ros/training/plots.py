@@ -47,10 +47,12 @@ class Panel:
     Attributes:
         title: above the panel.
         curves: values between 0 and 1; those of a validation are drawn as points.
+        least: lower end of the axis.
     """
 
     title: str
     curves: tuple[Curve, ...]
+    least: float = 0.0
 
 
 PANELS = (
@@ -90,7 +92,8 @@ def draw_curves(runs: Sequence[Path], out: Path, panels: Sequence[Panel] = PANEL
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.2 * len(panels), 3.4), dpi=110, layout='constrained')
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    one_scale = len({panel.least for panel in panels}) == 1
+    axes = figure.subplots(1, len(panels), sharey=one_scale, squeeze=False)[0]
     for axis, panel, records in zip(axes, panels, logs, strict=True):
         _draw_panel(axis, panel, records)
     axes[0].set_ylabel('share')
@@ -117,7 +120,7 @@ def _draw_panel(axis: 'Axes', panel: Panel, records: list[dict[str, Any]]) -> No
             axis.plot(steps, _smooth(values), color=colour, label=curve.label)
     axis.set_title(panel.title, loc='left', fontsize=10)
     axis.set_xlabel('step')
-    axis.set_ylim(0.0, 1.0)
+    axis.set_ylim(panel.least, 1.0)
     axis.set_xlim(left=0.0)
     axis.grid(alpha=0.25)
     if axis.lines:

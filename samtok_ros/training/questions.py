@@ -113,7 +113,7 @@ def _region_question(things: tuple, rng: np.random.Generator) -> Question:
     if rng.random() < 0.75:
         instruction = fill(text, {'it': region})
     else:
-        instruction = fill(PROMPTS['instruction after regions'][0], {
+        instruction = fill(PROMPTS['regions_first'][0], {
             'regions': region, 'instruction': text.replace('{it}', pick(rng, ('it', 'this')))})
     if kind == 'colour of region':
         said = thing.colour

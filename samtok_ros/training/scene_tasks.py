@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from samtok_ros.language.prompts import PROMPTS
+from samtok_ros.language.tasks import lettered, quoted_names
 from samtok_ros.training.descriptors import (
     COLOUR_WORDS,
     DEPTH_MARGIN_M,
@@ -60,7 +61,7 @@ def caption_task(things: tuple, rng: np.random.Generator) -> Question:
         both = (thing.object_id, anchor.object_id)
         reply += [About(f', {clear_relation(thing, anchor)}', both),
                   About(f' the {_name(anchor)}', (anchor.object_id,))]
-    prompt = pick(rng, PROMPTS['region caption'])
+    prompt = pick(rng, PROMPTS['region_caption'])
     return Question('caption', 'region caption', fill(prompt, {'region': SpanOf(thing.object_id)}),
                     (*reply, '.'))
 
@@ -101,10 +102,10 @@ def choice_task(things: tuple, rng: np.random.Generator) -> Question | None:
         about = (thing.object_id,)
     options = [right, *wrong]
     options = [options[i] for i in rng.permutation(len(options))]
-    listed = '\n'.join(f'{chr(65 + i)}. {option}' for i, option in enumerate(options))
     letter = chr(65 + options.index(right))
     return Question('choice', f'choice of {kind}',
-                    fill(PROMPTS['multiple choice'][0], {'question': question, 'choices': listed}),
+                    fill(PROMPTS['multiple_choice'][0],
+                         {'question': question, 'choices': lettered(options)}),
                     (About(letter, about),))
 
 
@@ -150,11 +151,10 @@ def categories_task(things: tuple, rng: np.random.Generator) -> Question | None:
     found = box_order([thing for thing in things if thing.shape in wanted])
     if not 1 <= len(found) <= MOST_ITEMS:
         return None
-    names = ', '.join(f'"{name}"' for name in wanted)
     reply = mask_list([(thing.object_id, About(thing.shape, (thing.object_id,)))
                        for thing in found])
     return Question('categories', 'categories',
-                    fill(PROMPTS['categories'][0], {'names': f'[{names}]'}), reply)
+                    fill(PROMPTS['categories'][0], {'names': quoted_names(wanted)}), reply)
 
 
 def grounded_caption_task(things: tuple, rng: np.random.Generator) -> Question:
@@ -169,7 +169,7 @@ def grounded_caption_task(things: tuple, rng: np.random.Generator) -> Question:
         words = with_article(describe(thing, parts).words())
         reply += [About(joint, about), ' <|object_ref_start|>', About(f' {words}', about),
                   ' <|object_ref_end|> ', SpanOf(thing.object_id)]
-    prompt = pick(rng, PROMPTS['detailed caption' if detailed else 'brief caption'])
+    prompt = pick(rng, PROMPTS['detailed_caption' if detailed else 'brief_caption'])
     return Question('grounded caption', 'detailed' if detailed else 'brief', (prompt,),
                     (*(part for part in reply if part != About('', ())), '.'))
 
@@ -187,7 +187,7 @@ def scene_graph_task(things: tuple, rng: np.random.Generator) -> Question | None
                              ends[1]))
     if not triplets:
         return None
-    return Question('scene graph', 'scene graph', (pick(rng, PROMPTS['scene graph']),),
+    return Question('scene graph', 'scene graph', (pick(rng, PROMPTS['scene_graph']),),
                     scene_graph(triplets[:MOST_TRIPLETS]))
 
 

@@ -3,12 +3,9 @@
 
 import array
 import os
-import signal
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,19 +16,19 @@ os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
 rclpy = pytest.importorskip('rclpy', reason='ROS 2 (rclpy) is not installed')
 pytest.importorskip('samtok_ros.msg', reason='the messages of samtok_ros are not built here')
 
-from ament_index_python.packages import get_package_prefix  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from node_process import NodeProcess  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import Image  # noqa: E402
+from waiting import DEADLINE_S, wait_until  # noqa: E402
 
 from samtok_ros.msg import Goal, MaskWords, RegionMasks  # noqa: E402
 from samtok_ros.ros_names import CALLS  # noqa: E402
 
-DEADLINE_S = 90.0
 ASK_AGAIN_S = 3.0
 SERVERS = {call.name: call.server for call in CALLS}
 FAKE = {'model.backend': 'fake', 'autostart': True}
@@ -57,21 +54,13 @@ def latched():
                       durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
 
-def wait_until(condition, what, timeout_s=DEADLINE_S):
-    """Wait for a condition and return its value; a test never sleeps for a fixed time.
-
-    `what` is said when the time is over; a function is asked only then.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, (
-            f'not within {timeout_s} s: {what() if callable(what) else what}')
-        time.sleep(0.01)
-    return value
-
-
 def stamp_ns(message):
     return message.header.stamp.sec * SECOND_NS + message.header.stamp.nanosec
+
+
+def is_answer(masks):
+    """Say whether masks are a complete answer about their very image, and not tracked ones."""
+    return masks.complete and masks.origin == RegionMasks.ANSWERED
 
 
 def set_stamp(header, ns):
@@ -271,44 +260,6 @@ class Peer:
                 status.level[0], status.message, {v.key: v.value for v in status.values})
 
 
-class NodeProcess:
-    """One of our programs in a child process, as `ros2 run` would start it."""
-
-    def __init__(self, program, parameters, ros_args, domain, log_path):
-        path = Path(get_package_prefix('samtok_ros'), 'lib', 'samtok_ros', program)
-        command = [str(path), '--ros-args', *ros_args]
-        for name, value in parameters.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            command += ['-p', f'{name}:={text}']
-        self._log_path = log_path
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain), 'RCUTILS_COLORIZED_OUTPUT': '0',
-                       'RCUTILS_LOGGING_BUFFERED_STREAM': '0', 'OMP_NUM_THREADS': '1'}
-        with log_path.open('wb') as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log,
-                                            env=environment, cwd=log_path.parent)
-
-    def log(self):
-        return self._log_path.read_text(errors='replace')
-
-    def wait_for_log(self, text, count=1):
-        wait_until(lambda: self.log().count(text) >= count,
-                   lambda: f'{text!r} in the log:\n{self.log()}')
-
-    def wait_for_exit(self, timeout_s=DEADLINE_S):
-        return self.process.wait(timeout_s)
-
-    def stop(self, number=signal.SIGINT):
-        """Ask the process to end; return its exit status."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.wait_for_exit()
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-
 class World:
     """One domain with a peer and the programs under test."""
 
@@ -383,8 +334,8 @@ class Scene:
                                and goal in (None, m.goal))
 
     def masks_of(self, ns=START_NS):
-        """Wait for the complete masks of an image."""
-        return self.masks.wait(lambda m: m.complete and stamp_ns(m) == ns)
+        """Wait for the complete masks of the answer about an image."""
+        return self.masks.wait(lambda m: is_answer(m) and stamp_ns(m) == ns)
 
 
 @contextmanager

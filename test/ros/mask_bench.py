@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mask tokenizer that runs alone; the test plays the camera and the language model."""
 
-from harness import FAKE, image_message, latched, pixels, set_stamp, stamp_ns
+from harness import FAKE, image_message, is_answer, latched, pixels, set_stamp, stamp_ns
 from sensor_msgs.msg import Image
 
 from samtok_ros.msg import MaskWord, MaskWords, RegionMasks
@@ -17,7 +17,8 @@ class MaskBench:
 
     def __init__(self, world, **parameters):
         self.program = world.start('mask_tokenizer', {
-            **FAKE, 'input.reliability': 'reliable', 'input.depth': 1000, **parameters})
+            **FAKE, 'input.reliability': 'reliable', 'input.depth': 1000,
+            'track.policy': 'none', **parameters})
         self.peer = world.peer
         self.images = self.peer.publisher(Image, 'image')
         self.words = self.peer.publisher(MaskWords, 'mask_words')
@@ -46,7 +47,7 @@ class MaskBench:
         self.words.publish(message)
 
     def masks_of(self, ns, timeout_s=90.0):
-        return self.masks.wait(lambda m: m.complete and stamp_ns(m) == ns, timeout_s=timeout_s)
+        return self.masks.wait(lambda m: is_answer(m) and stamp_ns(m) == ns, timeout_s=timeout_s)
 
     def ask(self, ns, *codes, **fields):
         """Show an image, say words for it, and return its masks."""

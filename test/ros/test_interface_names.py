@@ -10,7 +10,7 @@ from rclpy.action import ActionClient
 from rclpy.node import NodeNameNonExistentError
 from sensor_msgs.msg import Image
 
-from samtok_ros.ros_names import BOTH, CALLS, GROUNDING, MASK_TOKENIZER, TOPICS
+from samtok_ros.ros_names import BOTH, CALLS, GROUNDING, LIFTING, MASK_TOKENIZER, TOPICS
 from samtok_ros.security_policy import PROCESSES, rules_of
 
 ONLY_WITH_A_PACKAGE = {f'/samtok/{topic.name}' for topic in TOPICS if topic.package}
@@ -92,6 +92,12 @@ def test_names_when_two_processes_run_then_they_are_those_of_the_policy(world):
         world.start(node, {**FAKE, 'input.transport': 'compressed'})
     for node in BOTH:
         check_types(check_names(world, node, absent={'/samtok/image', '/clock'}))
+
+
+def test_names_when_lifting_runs_then_they_are_those_of_the_policy(world):
+    world.start('lifting', {'autostart': True, 'scene.enabled': True})
+    world.peer.health('lifting', 'lifting')
+    check_types(check_names(world, LIFTING, absent={'/samtok/depth/compressedDepth', '/clock'}))
 
 
 @pytest.fixture

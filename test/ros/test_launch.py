@@ -150,7 +150,8 @@ def replay(read):
 
 def replayed(module, **changed):
     give(module, {'bag': '/bag', 'image': '/cam/image', 'goal': '', 'record': '', 'rate': '2.0',
-                  'namespace': 'samtok', 'params_file': '/replay.yaml'} | changed)
+                  'namespace': 'samtok', 'params_file': '/replay.yaml', 'depth': '',
+                  'camera_info': ''} | changed)
     return module.start_replay(None)
 
 
@@ -160,7 +161,7 @@ def test_replay_when_described_then_its_nodes_take_every_image_in_the_time_of_th
     given = dict(nodes.launch_arguments)
     assert given.pop('use_sim_time') == 'true'
     assert {name: value.args[0] for name, value in given.items()} == {
-        name: name for name in ('params_file', 'image', 'namespace')}
+        name: name for name in ('params_file', 'image', 'depth', 'camera_info', 'namespace')}
     assert start.function is replay.start_replay
     (file,) = (argument.default_value for argument in declared
                if argument.args[0] == 'params_file')
@@ -172,10 +173,10 @@ def test_replay_when_started_then_one_comes_after_the_other_and_the_last_ends_al
     (waiter, goal, bag, idle) = (handler.args[0].target_action for handler in handlers)
     assert waiter is first
     assert (waiter.executable, waiter.arguments, waiter.namespace) == (
-        'wait_until', ['active'], '/samtok')
+        'wait_until', ['active', 'grounding', 'mask_tokenizer'], '/samtok')
     assert goal.cmd[-3:] == ['/samtok/goal', 'samtok_ros/msg/Goal', '{"text": "the \\"red\\" mug"}']
     assert bag.cmd[:4] == ['ros2', 'bag', 'play', '/bag']
-    assert idle.arguments[0] == 'idle'
+    assert idle.arguments[:3] == ['idle', 'grounding', 'mask_tokenizer']
     well, badly = (SimpleNamespace(returncode=code, process_name='x') for code in (0, 1))
     steps = [handler.args[0].on_exit for handler in handlers]
     assert [step(well, None) for step in steps[:-1]] == [[goal], [bag], [idle]]
@@ -186,15 +187,19 @@ def test_replay_when_started_then_one_comes_after_the_other_and_the_last_ends_al
 def test_replay_when_it_plays_then_images_are_sent_so_that_none_is_lost(replay):
     import yaml
 
-    actions = replayed(replay)
+    actions = replayed(replay, depth='/cam/depth/image')
     (bag,) = (action.args[0].target_action for action in actions
               if kinds([action]) == ['RegisterEventHandler']
               and hasattr(action.args[0].target_action, 'cmd'))
     path = Path(bag.cmd[bag.cmd.index('--qos-profile-overrides-path') + 1])
     lossless = {'reliability': 'reliable', 'history': 'keep_all'}
-    assert yaml.safe_load(path.read_text()) == {'/cam/image': lossless,
-                                                '/cam/image/compressed': lossless}
+    assert yaml.safe_load(path.read_text()) == dict.fromkeys((
+        '/cam/image', '/cam/image/compressed', '/cam/depth/image',
+        '/cam/depth/image/compressedDepth', '/cam/depth/camera_info'), lossless)
     path.unlink()
+    waiter, *_ = (action.args[0].target_action for action in actions
+                  if kinds([action]) == ['RegisterEventHandler'])
+    assert waiter.arguments == ['active', 'grounding', 'mask_tokenizer', 'lifting']
     assert bag.cmd[bag.cmd.index('--rate') + 1] == '2.0'
     assert '--clock-topics-all' in bag.cmd
 
@@ -212,9 +217,11 @@ def test_realsense_when_read_then_depth_is_aligned_and_its_colour_images_are_our
     *_, camera, nodes = read('camera_realsense.launch.py').generate_launch_description().args[0]
     arguments = dict(camera.launch_arguments)
     assert arguments['align_depth.enable'] == arguments['enable_color'] == 'true'
-    ((_, image),) = nodes.launch_arguments
-    assert [part if isinstance(part, str) else part.args[0] for part in image] == [
-        '/', 'camera_namespace', '/', 'camera_name', '/color/image_raw']
+    for name, place in (('image', '/color/image_raw'),
+                        ('depth', '/aligned_depth_to_color/image_raw')):
+        topic = dict(nodes.launch_arguments)[name]
+        assert [part if isinstance(part, str) else part.args[0] for part in topic] == [
+            '/', 'camera_namespace', '/', 'camera_name', place]
 
 
 def test_xml_when_read_then_it_starts_the_same_program_with_the_same_remappings(perception):

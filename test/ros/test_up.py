@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from harness import (
     REPLAY,
@@ -14,6 +15,7 @@ from harness import (
     Scene,
     World,
     image_message,
+    latched,
     own_domain,
     pixels,
     reliable,
@@ -223,3 +225,32 @@ def test_wait_until_when_time_is_over_then_it_says_what_is_missing(free_world):
     assert 'grounding is not there, mask_tokenizer is not there' in done.stderr
     done = waits(free_world, 'idle', 'grounding', '--timeout', '0.5')
     assert 'grounding is busy, or not heard of' in done.stderr
+
+
+def test_up_when_there_is_depth_then_targets_come_in_3d(world):
+    from sensor_msgs.msg import CameraInfo
+
+    from samtok_ros.msg import LiftedTarget
+
+    up = Up(world, '--depth', '/cam/depth/image')
+    scene = Scene(world)
+    assert up.pids('perception') and up.pids('lifting')
+    depth = world.peer.publisher(Image, '/cam/depth/image', reliable())
+    info = world.peer.publisher(CameraInfo, '/cam/depth/camera_info', reliable())
+    boxes = world.peer.listen(LiftedTarget, 'target/box', latched())
+    world.peer.value('lifting', 'output', '/samtok/target/box', lambda text: text[:1] == '1')
+    for name in ('masks', 'depth', 'camera_info'):
+        world.peer.value('lifting', 'input', f'{name}_matched_publishers',
+                         lambda count: count not in ('', '0'))
+    wall = image_message(START_NS, np.full((48, 64, 1), 1000, '<u2').view(np.uint8), '16UC1')
+    depth.publish(wall)
+    info.publish(CameraInfo(header=wall.header, height=48, width=64,
+                            k=[60.0, 0.0, 31.5, 0.0, 60.0, 23.5, 0.0, 0.0, 1.0]))
+    scene.set_goal('one mug')
+    scene.show()
+    best = max(scene.masks_of().masks, key=lambda mask: mask.score)
+    box = boxes.wait()
+    assert waits(world, 'idle', 'lifting').returncode == 0
+    assert (stamp_ns(box), box.goal, box.id) == (START_NS, 'one mug', best.id)
+    assert box.mask_px == best.area_px and box.status == LiftedTarget.OK, box.message
+    assert box.depth_median == pytest.approx(1.0, abs=1e-3)

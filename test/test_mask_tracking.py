@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the mask tokenizer node does between two answers, without ROS."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from samtok_ros.config import FakeSettings, MaskTokenizerSettings, TrackSettings
+from samtok_ros.errors import DeviceError, ImageError
+from samtok_ros.regions import ImageSize, Region
+from samtok_ros.runtime.fake_backend import FakeBackend
+from samtok_ros.runtime.frame_cache import Frame, FrameCache
+from samtok_ros.runtime.mask_access import LocalMaskAccess
+from samtok_ros.runtime.problems import ProblemLog
+from samtok_ros.runtime.records import FrameResult, Origin, Status
+from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.runtime.tracking import MaskTracking
+from samtok_ros.runtime.worker import Priority, Worker
+from samtok_ros.tracking.policies import Redecode, make_policy
+
+WAIT_S = 30
+SIZE = ImageSize(48, 64)
+SECOND_NS = 1_000_000_000
+MIDDLE, CORNER = (0x77, 0x33), (0x11, 0x11)
+
+
+def frame(stamp_ns, size=SIZE):
+    return Frame(stamp_ns, 'camera', lambda: np.zeros((*_hw(size), 3), np.uint8), 9216)
+
+
+def _hw(size):
+    return size.height, size.width
+
+
+class Walking(Redecode):
+    """Redecode that says it goes from image to image, and notes which."""
+
+    walks = True
+
+    def __init__(self, access):
+        super().__init__(access)
+        self.looked_at = []
+
+    def find(self, frame, tracks):
+        self.looked_at.append(frame.stamp_ns)
+        return super().find(frame, tracks)
+
+
+class Bench:
+    """Following with its worker, and a clock that stands until it is moved."""
+
+    def __init__(self, policy='redecode', make=make_policy, shares_worker=False, **track):
+        self.now = 100.0
+        self.published, self.lines, self.errors = [], [], []
+        self.worker = Worker(on_error=self.errors.append)
+        self.frames = FrameCache(100, 10 ** 9)
+        self.problems = ProblemLog(self.lines.append, period_s=0)
+        self.statistics = Statistics()
+        self.loaded = FakeBackend(FakeSettings()).load_masks()
+        self.access = LocalMaskAccess(self.loaded, self.frames, self.statistics)
+        settings = MaskTokenizerSettings(track=TrackSettings(policy=policy, **track))
+        self.tracking = MaskTracking(
+            self.worker, lambda result, frame: self.published.append(result), self.problems,
+            self.statistics, shares_worker, now=lambda: self.now)
+        self.policy = make(settings.track, self.access)
+        self.tracking.configure(settings, self.policy, self.frames)
+        self.tracking.open()
+
+    def run(self):
+        """Let the worker do what waits; return what was published."""
+        self.worker.start()
+        assert self.worker.flush(Priority.TRACK, WAIT_S)
+        return self.published
+
+    def arrive(self, stamp_ns, size=SIZE):
+        arrived = frame(stamp_ns, size)
+        self.frames.put(arrived)
+        self.tracking.frame_arrived(arrived)
+        return arrived
+
+    def answer(self, stamp_ns, *codes, **fields):
+        """Hand in a decoded answer as the node does; return it with numbers."""
+        there = self.frames.get(stamp_ns) or self.arrive(stamp_ns)
+        drawn = self.access.draw(there, codes)
+        regions = tuple(Region(number, words, 'mug', 0.5, *drawn[words][:1])
+                        for number, words in enumerate(codes, start=1))
+        result = replace(FrameResult(stamp_ns, 'camera', SIZE, 'fake@1', 'mugs', 1, '', True,
+                                     regions), **fields)
+        result = self.tracking.take_answer(result, there)
+        self.tracking.catch_up(result)
+        return result
+
+    def close(self):
+        self.tracking.close()
+        assert self.worker.stop(WAIT_S)
+        assert not self.errors
+
+
+@pytest.fixture
+def bench():
+    bench = Bench()
+    yield bench
+    bench.close()
+
+
+def test_image_when_there_was_no_answer_then_nothing_is_done_with_it(bench):
+    bench.arrive(1)
+    assert bench.run() == []
+    assert bench.frames.get(1).features is None
+
+
+def test_image_when_it_comes_after_an_answer_then_its_regions_are_published_with_its_stamp(bench):
+    answer = bench.answer(1, MIDDLE, CORNER)
+    assert [region.track_id for region in answer.regions] == [1, 2]
+    later = bench.arrive(2)
+    (tracked,) = bench.run()
+    assert (tracked.stamp_ns, tracked.answer_stamp_ns, tracked.origin, tracked.complete) == (
+        2, 1, Origin.TRACKED, True)
+    assert (tracked.goal, tracked.goal_id, tracked.status) == ('mugs', 1, Status.OK)
+    assert [region.track_id for region in tracked.regions] == [1, 2]
+    assert bench.statistics.total('frames_tracked') == 1
+    # Requests can point at what is followed, by its number in this image.
+    assert [(region.region_id, region.codes, region.mask) for region in later.last_regions] == [
+        (1, MIDDLE, None), (2, CORNER, None)]
+
+
+def test_images_when_they_come_faster_than_they_are_done_then_the_newest_counts(bench):
+    bench.answer(1, MIDDLE)
+    for stamp_ns in range(2, 9):
+        bench.arrive(stamp_ns)
+    assert [result.stamp_ns for result in bench.run()] == [8]
+    assert bench.statistics.total('frames_not_tracked') == 6
+
+
+def test_image_when_it_is_not_newer_then_it_is_left_out(bench):
+    bench.answer(5, MIDDLE)
+    bench.arrive(4)
+    assert bench.run() == []
+
+
+def test_answer_when_it_is_about_an_older_image_then_the_newest_is_done_again(bench):
+    bench.answer(1, MIDDLE)
+    for stamp_ns in (2, 3):
+        bench.arrive(stamp_ns)
+        bench.run()
+    answer = bench.answer(2, CORNER, MIDDLE)
+    assert [region.track_id for region in answer.regions] == [2, 1]
+    assert bench.tracking.is_outdated(answer)
+    last = bench.run()[-1]
+    assert (last.stamp_ns, last.answer_stamp_ns) == (3, 2)
+    assert [region.track_id for region in last.regions] == [2, 1]
+    assert bench.tracking.answer_age_s == 1e-9
+
+
+def test_answer_when_it_is_about_an_image_before_the_last_answer_then_it_changes_nothing(bench):
+    bench.answer(5, MIDDLE)
+    late = bench.answer(4, CORNER)
+    assert [region.track_id for region in late.regions] == [0]
+    bench.arrive(6)
+    assert [result.answer_stamp_ns for result in bench.run()] == [5]
+
+
+@pytest.mark.parametrize('fields, said', [
+    ({'status': Status.NO_TARGET}, None),
+    ({'status': Status.CANCELLED}, 'the answer was cancelled'),
+    ({'goal_id': 2, 'complete': False}, 'there is a new goal'),
+])
+def test_answer_when_it_ends_what_was_followed_then_that_is_said(bench, fields, said):
+    bench.answer(1, MIDDLE)
+    bench.answer(2, **fields)
+    bench.arrive(3)
+    ends = bench.run()
+    assert [result.message for result in ends] == (
+        [f'nothing is followed any more: {said}'] if said else [])
+    assert all(region.lost and not region.mask.any() for end in ends for region in end.regions)
+    assert all(end.status is Status.CANCELLED for end in ends)
+    assert (bench.tracking.alive, bench.tracking.answer_age_s) == (0, None)
+
+
+def test_answer_when_it_failed_then_what_is_followed_stays(bench):
+    bench.answer(1, MIDDLE)
+    bench.answer(2, status=Status.FAILED)
+    bench.arrive(3)
+    assert [result.answer_stamp_ns for result in bench.run()] == [1]
+
+
+@pytest.mark.parametrize('text, followed', [('mugs', True), ('cups', False), ('', False)])
+def test_goal_when_it_changes_then_only_answers_to_it_are_followed(bench, text, followed):
+    bench.answer(1, MIDDLE)
+    bench.tracking.goal_changed(text)
+    bench.run()
+    assert bench.tracking.is_outdated(bench.answer(2, MIDDLE)) != followed
+    bench.arrive(3)
+    assert any(result.stamp_ns == 3 for result in bench.run()) == followed
+
+
+def test_goal_when_it_is_cleared_by_a_call_then_it_ends_what_is_followed(bench):
+    bench.answer(1, MIDDLE)
+    bench.tracking.goal_cleared()
+    assert 'the goal was cleared' in bench.run()[0].message
+
+
+def test_answer_when_it_is_too_old_then_the_next_image_ends_what_is_followed(bench):
+    bench.answer(SECOND_NS, MIDDLE)
+    bench.arrive(5 * SECOND_NS)
+    bench.run()
+    bench.arrive(7 * SECOND_NS)
+    alive, end = bench.run()
+    assert not alive.regions[0].lost
+    assert (end.status, end.stamp_ns) == (Status.CANCELLED, 7 * SECOND_NS)
+    assert 'the last answer is 6.0 s old' in end.message
+
+
+def test_image_when_it_has_another_size_then_what_is_followed_ends_with_the_reason(bench):
+    bench.answer(1, MIDDLE)
+    bench.arrive(2, ImageSize(96, 128))
+    assert 'the images have another size' in bench.run()[0].message
+
+
+def test_time_when_it_jumps_back_then_everything_is_forgotten_in_silence(bench):
+    bench.answer(5, MIDDLE)
+    bench.tracking.forget()
+    bench.arrive(1)
+    assert bench.run() == []
+    assert bench.answer(2, MIDDLE).regions[0].track_id == 2
+
+
+def test_image_when_it_cannot_be_read_then_it_is_reported_and_the_next_is_followed(bench):
+    def broken():
+        raise ImageError('image data are too short')
+
+    bench.answer(1, MIDDLE)
+    bad = Frame(2, 'camera', broken, 100, lambda: SIZE)
+    bench.frames.put(bad)
+    bench.tracking.frame_arrived(bad)
+    assert bench.run() == []
+    assert bench.problems.counts() == {'track_failed': 1}
+    assert 'nothing is followed in image 2: image data are too short' in bench.lines[0]
+    bench.arrive(3)
+    assert len(bench.run()) == 1
+
+
+def test_model_when_it_fails_at_an_answer_then_the_answer_goes_out_without_numbers():
+    class Failing(Redecode):
+        def begin(self, frame, tracks):
+            raise DeviceError('out of memory')
+
+    bench = Bench(make=lambda settings, access: Failing(access))
+    assert bench.answer(1, MIDDLE).regions[0].track_id == 0
+    assert bench.problems.counts() == {'track_failed': 1}
+    bench.arrive(2)
+    assert bench.run() == []
+    bench.close()
+
+
+def test_model_when_it_has_other_things_to_do_then_following_takes_its_share():
+    bench = Bench(shares_worker=True, load=0.25)
+    draw = bench.loaded.model.decode
+
+    def slow(features, codes):
+        bench.now += 0.1
+        return draw(features, codes)
+
+    bench.loaded.model.decode = slow
+    bench.answer(1, MIDDLE)
+    bench.arrive(2)
+    assert len(bench.run()) == 1
+    for stamp_ns, seconds in ((3, 0.1), (4, 0.1)):
+        bench.now += seconds
+        bench.arrive(stamp_ns)
+        assert len(bench.run()) == 1
+    # Three times as long as it took: the image that waits is taken without a new one.
+    bench.now += 0.101
+    bench.tracking.wake_if_rested()
+    assert [result.stamp_ns for result in bench.run()] == [2, 4]
+    bench.close()
+
+
+def test_image_when_it_is_much_later_then_some_in_between_are_looked_at():
+    bench = Bench(make=lambda settings, access: Walking(access))
+    step = SECOND_NS // 10
+    for number in range(1, 12):
+        bench.arrive(number * step)
+    bench.answer(step, MIDDLE)
+    assert [result.stamp_ns for result in bench.run()] == [11 * step]
+    assert bench.policy.looked_at == [4 * step, 7 * step, 11 * step] or (
+        len(bench.policy.looked_at) == 3 and bench.policy.looked_at[-1] == 11 * step)
+    bench.close()
+
+
+@pytest.mark.parametrize('policy', ['none', 'redecode'])
+def test_close_when_called_then_nothing_is_followed_any_more(policy):
+    bench = Bench(policy)
+    bench.answer(1, MIDDLE)
+    bench.worker.start()
+    assert bench.tracking.close()
+    bench.arrive(2)
+    assert bench.run() == []
+    bench.tracking.release()
+    assert bench.tracking.policy is None
+    bench.close()

@@ -4,10 +4,9 @@
     ros2 launch samtok_ros camera_realsense.launch.py model:=/models/mine
 
 Starts the camera's own launch file (package realsense2_camera) with depth aligned to colour, and
-perception.launch.py on its colour images. Arguments of both can be given, such as
-`rgb_camera.color_profile:=640x480x15`. A grasp planner reads depth from
-/CAMERA_NAMESPACE/CAMERA_NAME/aligned_depth_to_color/image_raw: same stamps, size and optical frame
-as the colour images, and so as the masks.
+perception.launch.py on both. Arguments of both files can be given, such as
+`rgb_camera.color_profile:=640x480x15`. Aligned depth has the stamps, size and optical frame of the
+colour images, and so of the masks: targets come out in 3D.
 """
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
@@ -26,9 +25,10 @@ def include(package: str, name: str, **arguments: object) -> IncludeLaunchDescri
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Start the camera, and the nodes on its colour images."""
+    """Start the camera, and the nodes on its colour and depth images."""
     name, namespace = LaunchConfiguration('camera_name'), LaunchConfiguration('camera_namespace')
     image = ['/', namespace, '/', name, '/color/image_raw']
+    depth = ['/', namespace, '/', name, '/aligned_depth_to_color/image_raw']
     return LaunchDescription([
         DeclareLaunchArgument('camera_name', default_value='camera',
                               description='name of the camera'),
@@ -36,5 +36,5 @@ def generate_launch_description() -> LaunchDescription:
                               description='namespace of the camera'),
         include('realsense2_camera', 'rs_launch.py', camera_name=name, camera_namespace=namespace,
                 enable_color='true', enable_depth='true', **{'align_depth.enable': 'true'}),
-        include('samtok_ros', 'perception.launch.py', image=image),
+        include('samtok_ros', 'perception.launch.py', image=image, depth=depth),
     ])

@@ -26,7 +26,8 @@ from launch_ros.actions import Node
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
-from samtok_ros.ros_names import TOPICS
+from samtok_ros.bring_up.programs import depth_topics
+from samtok_ros.ros_names import BOTH, NODES, TOPICS
 
 # Time for the player's publishers to find their subscriptions; what they send before is lost.
 DISCOVERY_S = '3.0'
@@ -37,6 +38,9 @@ SHARE = FindPackageShare('samtok_ros')
 ARGUMENTS = {
     'bag': {'description': 'bag to play'},
     'image': {'description': 'image topic in the bag, without /compressed'},
+    'depth': {'default_value': '', 'description': 'depth topic in the bag, as in '
+              'perception.launch.py; empty: nothing is lifted to 3D'},
+    'camera_info': {'default_value': '', 'description': 'as in perception.launch.py'},
     'goal': {'default_value': '', 'description': 'what to look for from the first image on; '
              'empty: the bag holds goals, or somebody else sends them'},
     'record': {'default_value': '', 'description': 'folder of a new bag for all that comes out; '
@@ -48,10 +52,11 @@ ARGUMENTS = {
 }
 
 
-def quality_file(image: str) -> str:
+def quality_file(image: str, depth: str, camera_info: str) -> str:
     """Write a file that lets the player send images reliably, whatever the camera did."""
     lossless = {'reliability': 'reliable', 'history': 'keep_all'}
-    topics = dict.fromkeys((image, f'{image}/compressed'), lossless)
+    of_depth = depth_topics(depth, camera_info) if depth else ()
+    topics = dict.fromkeys((image, f'{image}/compressed', *of_depth), lossless)
     with tempfile.NamedTemporaryFile('w', prefix='samtok_replay_', suffix='.yaml',
                                      delete=False) as file:
         # JSON is YAML.
@@ -64,7 +69,8 @@ def player(values: dict[str, str]) -> ExecuteProcess:
     return ExecuteProcess(cmd=[
         'ros2', 'bag', 'play', values['bag'], '--rate', values['rate'], '--delay', DISCOVERY_S,
         '--clock-topics-all', '--disable-keyboard-controls', '--wait-for-all-acked',
-        ACKNOWLEDGED_MS, '--qos-profile-overrides-path', quality_file(values['image'])],
+        ACKNOWLEDGED_MS, '--qos-profile-overrides-path', quality_file(
+            values['image'], values['depth'], values['camera_info'])],
         output='screen', name='bag_play')
 
 
@@ -100,8 +106,9 @@ def start_replay(context: LaunchContext) -> list:
     """Start the recorder, then everything beside the nodes in turn."""
     values = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     prefix = '/' + values['namespace'].strip('/')
+    nodes = NODES if values['depth'] else BOTH
     waiting = {condition: Node(package='samtok_ros', executable='wait_until', namespace=prefix,
-                               arguments=[condition, *more], output='screen')
+                               arguments=[condition, *nodes, *more], output='screen')
                # A slow model may need much longer than the bag.
                for condition, more in (('active', ()), ('idle', ('--timeout', '86400')))}
     goal = [goal_sender(values, f'{prefix}/goal')] if values['goal'] else []
@@ -111,7 +118,8 @@ def start_replay(context: LaunchContext) -> list:
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments, start the nodes and the replay."""
-    given = {name: LaunchConfiguration(name) for name in ('params_file', 'image', 'namespace')}
+    given = {name: LaunchConfiguration(name) for name in (
+        'params_file', 'image', 'depth', 'camera_info', 'namespace')}
     nodes = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(
             PathJoinSubstitution([SHARE, 'launch', 'perception.launch.py'])),

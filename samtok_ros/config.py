@@ -46,6 +46,9 @@ class ModelSettings(_Checked):
         'float16 needs a GPU', choices=('auto', 'float32', 'bfloat16', 'float16'))
     warm_up: bool = setting(True, 'run once on an empty image while configuring, so that the first '
                             'answer is as fast as later ones')
+    thinks: bool = setting(False, 'ask as models want it that were trained by reinforcement '
+                           '(...-gcg-rl, ...-gres-rl): they think aloud before they answer, and '
+                           'are worse untold; raise limits.max_new_tokens to 1024 with it')
 
     def __post_init__(self) -> None:
         """Check the fields, and that no provider is asked for where none is used.
@@ -205,6 +208,11 @@ class GroundingSettings(_Checked):
     max_rate_hz: float = setting(
         0.0, 'a standing goal is grounded again at most this often, measured on image stamps; 0 '
         'is as often as the model can', unit='Hz', bounds=(0.0, 1000.0), live=True)
+    zoom_below: float = setting(
+        0.0, 'with the task region_caption: a region whose box covers less of the image is shown a '
+        'second time, enlarged; for models trained on that alone (published: 0.3), which the '
+        'embedded one was not, and with the mask tokenizer in the same process; 0 is never',
+        bounds=(0.0, 1.0), live=True)
     model: ModelSettings = field(default_factory=ModelSettings)
     input: InputSettings = field(default_factory=InputSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
@@ -225,6 +233,31 @@ class GroundingSettings(_Checked):
 
 
 @dataclass(frozen=True)
+class TrackSettings(_Checked):
+    """Regions of an answer, found again in the images until the next answer comes."""
+
+    policy: str = setting(
+        # Not off: that is a truth value on the command line of ROS.
+        'reencode', 'how they are found: none not at all, hold leaves masks as they are, redecode '
+        'draws the same words on each image, reencode makes new words of what it drew, memory is '
+        'the memory of SAM 2, for models that have it; none with input.every_frame, where each '
+        'image is answered', choices=('none', 'hold', 'redecode', 'reencode', 'memory'))
+    max_age_s: float = setting(
+        5.0, 'regions of an answer that is older, measured on image stamps, are followed no '
+        'longer, which is said', unit='s', bounds=(0.1, 3600.0), live=True)
+    max_colour_change: float = setting(
+        50.0, 'a thing whose mean red, green or blue differs more from that in the image of the '
+        'answer is lost; 255.0 believes every colour', bounds=(0.0, 255.0), live=True)
+    max_area_change: float = setting(
+        2.0, 'a thing that has grown or shrunk by more than this factor since the image of the '
+        'answer is lost', bounds=(1.0, 1000000.0), live=True)
+    load: float = setting(
+        0.3, 'share of the time of the model that following takes at most while answers are '
+        'spoken in the same process; images in between are left out and counted',
+        bounds=(0.01, 1.0), live=True)
+
+
+@dataclass(frozen=True)
 class MaskTokenizerSettings(_Checked):
     """Everything that can be set on the `mask_tokenizer` node."""
 
@@ -233,11 +266,118 @@ class MaskTokenizerSettings(_Checked):
     input: InputSettings = field(default_factory=InputSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     words: WordsSettings = field(default_factory=WordsSettings)
+    track: TrackSettings = field(default_factory=TrackSettings)
     target: TargetSettings = field(default_factory=TargetSettings)
     overlay: OverlaySettings = field(default_factory=OverlaySettings)
     services: ServicesSettings = field(default_factory=ServicesSettings)
     fake: FakeSettings = field(default_factory=FakeSettings)
 
 
-SETTINGS_OF_NODE = {'grounding': GroundingSettings, 'mask_tokenizer': MaskTokenizerSettings}
+@dataclass(frozen=True)
+class DepthSettings(_Checked):
+    """How depth images and the calibration of the camera come in, and how long they are kept."""
+
+    transport: str = setting(
+        'auto', 'raw reads `depth`, compressed reads `depth/compressedDepth`; auto reads the raw '
+        'ones where somebody publishes them, else the compressed ones, never both',
+        choices=('auto', 'raw', 'compressed'))
+    reliability: str = setting(
+        'auto', 'of depth images and `camera_info`: auto takes what their publishers offer, for '
+        'large best-effort messages are often lost; reliable is for replay',
+        choices=('auto', 'best_effort', 'reliable'))
+    queue: int = setting(10, 'messages that the middleware keeps for us; no depth image should be '
+                         'lost, for a mask takes that of its own stamp only', bounds=(1, 10000))
+    keep_s: float = setting(
+        15.0, 'depth images are kept for so long, measured on their stamps: longer than the model '
+        'takes to answer', unit='s', bounds=(0.1, 3600.0))
+    megabytes: int = setting(512, 'memory for the depth images that are kept', unit='MB',
+                             bounds=(1, 1000000))
+    max_megapixels: int = setting(20, 'larger depth images are refused', unit='Mpx',
+                                  bounds=(1, 200))
+
+
+@dataclass(frozen=True)
+class CameraSettings(_Checked):
+    """The calibration of the camera."""
+
+    rectified: bool = setting(
+        False, 'the images are rectified, so P of `camera_info` counts; else K and the distortion')
+    stamp: str = setting(
+        'constant', 'constant takes the calibration of the stamp of the mask or, where there is '
+        'none, what those before and after agree on; exact takes that of the very stamp only, for '
+        'cameras that zoom', choices=('constant', 'exact'))
+
+
+@dataclass(frozen=True)
+class PointSettings(_Checked):
+    """Which pixels of a mask become points."""
+
+    erosion_px: int = setting(
+        2, 'taken off the rim of the mask, where depth is unreliable; less for things too thin '
+        'for it', unit='px', bounds=(0, 50), live=True)
+    min_depth_m: float = setting(0.1, 'nearer readings are left out', unit='m', bounds=(0.0, 100.0),
+                                 live=True)
+    max_depth_m: float = setting(5.0, 'farther readings are left out', unit='m',
+                                 bounds=(0.01, 1000.0), live=True)
+    jump_m: float = setting(
+        0.012, 'a pixel whose depth differs more from that around it lies on an edge and is left '
+        'out; farther than 0.8 m one and a half percent of the depth', unit='m',
+        bounds=(0.001, 1.0), live=True)
+
+    def __post_init__(self) -> None:
+        """Check the fields, and that the range is one.
+
+        Raises:
+            ConfigError: as in the base, or the range has no width.
+        """
+        super().__post_init__()
+        if self.min_depth_m >= self.max_depth_m:
+            raise ConfigError('points.min_depth_m is not below points.max_depth_m',
+                              expected=f'less than {self.max_depth_m:g}', got=self.min_depth_m)
+
+
+@dataclass(frozen=True)
+class QualitySettings(_Checked):
+    """When a lifted target is good enough to be called OK."""
+
+    min_points: int = setting(50, 'fewer points are no target', bounds=(1, 1000000), live=True)
+    min_depth_share: float = setting(
+        0.1, 'share of the mask that must have depth', bounds=(0.0, 1.0), live=True)
+
+
+@dataclass(frozen=True)
+class SceneSettings(_Checked):
+    """The cloud of everything else, for the planning scene."""
+
+    enabled: bool = setting(
+        False, 'publish `scene/points`, the organised cloud without the target; made only while '
+        'somebody listens')
+    target_margin_px: int = setting(
+        6, 'left out of the scene around the target, so that no rim of it stays there as an '
+        'obstacle', unit='px', bounds=(0, 100), live=True)
+
+
+@dataclass(frozen=True)
+class LiftingSettings(_Checked):
+    """Everything that can be set on the `lifting` node."""
+
+    autostart: bool = setting(False, 'configure and activate without a lifecycle manager')
+    wait_s: float = setting(
+        0.5, 'time that masks wait for the depth image of their stamp, which may come after them; '
+        'then they are refused with a reason', unit='s', bounds=(0.0, 600.0), live=True)
+    queue: int = setting(
+        4, 'masks that may wait to be lifted; when they come faster the oldest is left out, which '
+        'is counted', bounds=(1, 100000))
+    withdraw_after_s: float = setting(
+        10.0, 'when no masks have come for so long, the last target is replaced by an empty one '
+        'with status REFUSED; 0 never', unit='s', bounds=(0.0, 3600.0), live=True)
+    depth: DepthSettings = field(default_factory=DepthSettings)
+    camera: CameraSettings = field(default_factory=CameraSettings)
+    points: PointSettings = field(default_factory=PointSettings)
+    quality: QualitySettings = field(default_factory=QualitySettings)
+    scene: SceneSettings = field(default_factory=SceneSettings)
+
+
+SETTINGS_OF_NODE = {'grounding': GroundingSettings, 'mask_tokenizer': MaskTokenizerSettings,
+                    'lifting': LiftingSettings}
 """Which settings belong to which node name."""

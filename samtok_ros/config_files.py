@@ -29,11 +29,18 @@ REPLAY: Mapping[str, SettingValue] = MappingProxyType({
     'limits.deadline_s': 3600.0,
     'words.wait_s': 60.0,
     'words.queue': 1000,
+    'wait_s': 60.0,
+    'queue': 1000,
+    'withdraw_after_s': 0.0,
+    'depth.reliability': 'reliable',
+    'depth.queue': 1000,
+    'depth.keep_s': 3600.0,
+    'depth.megabytes': 2000,
 })
 """What replay sets: nothing is lost, and nothing depends on how fast the machine is."""
 
 _DEFAULT_HEAD = (
-    'Every parameter of both nodes at its default. Copy the file, keep the lines you change, and\n'
+    'Every parameter of every node at its default. Copy the file, keep the lines you change, and\n'
     'give it as params_file. Doubles are written with a point: 1 is refused where 1.0 is meant.')
 _REPLAY_HEAD = (
     'For bags: every image is processed, in order, so that a bag gives the same words each time.\n'
@@ -58,7 +65,7 @@ ros2 param set /samtok/grounding max_rate_hz 2.0
 A double needs its point: 1 is refused where 1.0 is meant, with a line that says so. A misspelt name
 is reported with the one that was probably meant. `use_sim_time` and `qos_overrides.TOPIC.*`
 (history, depth, reliability, and durability of what goes out) are those of every ROS node. In one
-process both nodes must agree on `model.*`, `input.*` and `cache.*`.
+process `grounding` and `mask_tokenizer` must agree on `model.*`, `input.*` and `cache.*`.
 """
 _LICENCE = '# SPDX-License-Identifier: Apache-2.0'
 _WIDTH = 100

@@ -32,8 +32,8 @@ parameters. Stamp and frame of every output are those of its image, bit for bit.
 _LIFECYCLE = """\
 ## Lifecycle and parameters
 
-Both nodes, `grounding` and `mask_tokenizer`, are lifecycle nodes. Services and actions exist in
-every state and say why they cannot serve a call.
+The nodes `grounding`, `mask_tokenizer` and `lifting` are lifecycle nodes. Services and actions
+exist in every state and say why they cannot serve a call.
 
 ```bash
 ros2 lifecycle set /samtok/grounding configure

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-GROUNDING, MASK_TOKENIZER = 'grounding', 'mask_tokenizer'
+GROUNDING, MASK_TOKENIZER, LIFTING = 'grounding', 'mask_tokenizer', 'lifting'
 BOTH = (GROUNDING, MASK_TOKENIZER)
+"""The nodes with a model."""
+NODES = (*BOTH, LIFTING)
 _BOX = {'kind': 3, 'box': {'x_offset': 120, 'y_offset': 80, 'width': 60, 'height': 50}}
 
 
@@ -75,16 +77,26 @@ TOPICS = (
     Topic('image/compressed', 'sensor_msgs/msg/CompressedImage', _IMAGES,
           'the same as JPEG or PNG, see `input.transport`', readers=BOTH,
           command='ros2 topic hz NS/image/compressed'),
+    Topic('depth', 'sensor_msgs/msg/Image', 'as offered, last 10',
+          'depth aligned to the colour image, with its stamps: `16UC1` in millimetres or `32FC1` '
+          'in metres', readers=(LIFTING,), command='ros2 topic hz NS/depth'),
+    Topic('depth/compressedDepth', 'sensor_msgs/msg/CompressedImage', 'as offered, last 10',
+          'the same as PNG, where nobody publishes `depth`', readers=(LIFTING,),
+          command='ros2 topic hz NS/depth/compressedDepth'),
+    Topic('camera_info', 'sensor_msgs/msg/CameraInfo', 'as offered, last 10',
+          'calibration of the colour camera', readers=(LIFTING,),
+          command='ros2 topic echo --once NS/camera_info'),
     Topic('goal', 'samtok_ros/msg/Goal', _RELIABLE,
           'what to look for; holds until the next one, an empty text clears it',
-          readers=(GROUNDING,),
+          readers=(GROUNDING, MASK_TOKENIZER),
           command='ros2 topic pub --once NS/goal samtok_ros/msg/Goal "{text: the red mug}"'),
     Topic('mask_words', 'samtok_ros/msg/MaskWords', _RELIABLE,
           'codes, label and score of each region, and the answer text; one message per region '
           'while the model speaks, one with `complete` at the end', (GROUNDING,), (MASK_TOKENIZER,),
           'ros2 topic echo NS/mask_words --field answer'),
     Topic('masks', 'samtok_ros/msg/RegionMasks', _RELIABLE,
-          'the same regions as exact run-length masks', (MASK_TOKENIZER,),
+          'the same regions as exact run-length masks, and where they are in the images until the '
+          'next answer', (MASK_TOKENIZER,), (LIFTING,),
           command='ros2 topic echo NS/masks --no-arr'),
     Topic('target/mask', 'sensor_msgs/msg/Image', _LATCHED,
           '`mono8`, 255 on the region with the best score, else 0; all 0 when nothing fits',
@@ -102,8 +114,28 @@ TOPICS = (
     Topic('overlay/compressed', 'sensor_msgs/msg/CompressedImage', _PICTURE,
           'JPEG for people; made only while somebody listens', (MASK_TOKENIZER,),
           command=f'{_VIEW} NS/overlay/compressed'),
+    Topic('target/points', 'sensor_msgs/msg/PointCloud2', _LATCHED,
+          'visible surface of the target: `x`, `y`, `z` in metres in the optical frame; without '
+          'points when there is nothing to grasp', (LIFTING,),
+          command='ros2 topic echo --no-arr NS/target/points --qos-durability transient_local '
+          '--qos-reliability reliable'),
+    Topic('target/box', 'samtok_ros/msg/LiftedTarget', _LATCHED,
+          'oriented box of the target, how far to trust it, and if not, why', (LIFTING,),
+          command='ros2 topic echo NS/target/box --qos-durability transient_local '
+          '--qos-reliability reliable'),
+    Topic('scene/points', 'sensor_msgs/msg/PointCloud2', _PICTURE,
+          'organised cloud of everything but the target, with `scene.enabled`; made only while '
+          'somebody listens', (LIFTING,), command='ros2 topic hz NS/scene/points'),
+    Topic('markers', 'visualization_msgs/msg/MarkerArray', _LATCHED,
+          'box, label and centroid of the target, for RViz', (LIFTING,),
+          command='ros2 topic echo --once NS/markers --qos-durability transient_local '
+          '--qos-reliability reliable'),
+    Topic('detections_3d', 'vision_msgs/msg/Detection3DArray', _RELIABLE,
+          'box, name and score of each region that can be lifted; made only while somebody '
+          'listens', (LIFTING,), command='ros2 topic echo NS/detections_3d',
+          package='vision_msgs'),
     Topic('/diagnostics', 'diagnostic_msgs/msg/DiagnosticArray', 'reliable, last 10',
-          'once a second: what each part of each node does, and why it does not', BOTH,
+          'once a second: what each part of each node does, and why it does not', NODES,
           command='ros2 topic echo /diagnostics'),
 )
 
@@ -129,10 +161,10 @@ CALLS = (
 )
 
 NODE_TOPICS = (
-    Topic('~/transition_event', 'lifecycle_msgs/msg/TransitionEvent', '', '', BOTH),
-    Topic('/rosout', 'rcl_interfaces/msg/Log', '', '', BOTH),
-    Topic('/parameter_events', 'rcl_interfaces/msg/ParameterEvent', '', '', BOTH),
-    Topic('/clock', 'rosgraph_msgs/msg/Clock', '', '', readers=BOTH),
+    Topic('~/transition_event', 'lifecycle_msgs/msg/TransitionEvent', '', '', NODES),
+    Topic('/rosout', 'rcl_interfaces/msg/Log', '', '', NODES),
+    Topic('/parameter_events', 'rcl_interfaces/msg/ParameterEvent', '', '', NODES),
+    Topic('/clock', 'rosgraph_msgs/msg/Clock', '', '', readers=NODES),
 )
 """What every lifecycle node has; /clock is read with use_sim_time."""
 

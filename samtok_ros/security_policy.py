@@ -7,16 +7,17 @@ other namespaces and cameras. Format: version 0.2.0 of the policies of the packa
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from samtok_ros.bring_up.programs import DEFAULT_NAMESPACE, check_name
-from samtok_ros.ros_names import BOTH, CALLS, NODE_SERVICES, NODE_TOPICS, TOPICS
+from samtok_ros.ros_names import BOTH, CALLS, NODE_SERVICES, NODE_TOPICS, NODES, TOPICS
 
 PEER = 'peer'
 """Whoever uses the whole interface from outside: a pattern for planners, cameras and viewers."""
 
 PROCESSES: Mapping[str, tuple[str, ...]] = {
-    'perception': BOTH, **{node: (node,) for node in BOTH}, PEER: (PEER,)}
+    'perception': BOTH, **{node: (node,) for node in NODES}, PEER: (PEER,)}
 """Nodes of each process; its enclave is called /NAMESPACE/PROCESS."""
 
 _HEAD = """\
@@ -30,35 +31,59 @@ _HEAD = """\
 Rules = tuple[str, str, str, list[str]]
 
 
-def policy(namespace: str = DEFAULT_NAMESPACE, image: str = 'image') -> str:
+@dataclass(frozen=True)
+class CameraTopics:
+    """Topics of the camera, as for the launch file.
+
+    Attributes:
+        image: colour images.
+        depth: depth images aligned to them.
+        camera_info: calibration.
+    """
+
+    image: str = 'image'
+    depth: str = 'depth'
+    camera_info: str = 'camera_info'
+
+    def names(self) -> dict[str, str]:
+        """Return the name of each topic that a node reads from the camera, by its own name."""
+        return {'image': self.image, 'image/compressed': f'{self.image}/compressed',
+                'depth': self.depth, 'depth/compressedDepth': f'{self.depth}/compressedDepth',
+                'camera_info': self.camera_info}
+
+
+_OWN_TOPICS = CameraTopics()
+
+
+def policy(namespace: str = DEFAULT_NAMESPACE, camera: CameraTopics = _OWN_TOPICS) -> str:
     """Return the policy as XML.
 
     Args:
         namespace: of the nodes.
-        image: image topic of the camera, as for the launch file.
+        camera: its topics.
     Raises:
         ConfigError: one of them is no ROS name.
     """
-    for what, name in (('namespace', namespace), ('image', image)):
+    for what, name in (('namespace', namespace), *vars(camera).items()):
         check_name(what, name)
     place = '/' + namespace.strip('/')
     lines = ['<policy version="0.2.0">', '  <enclaves>']
     for process, nodes in PROCESSES.items():
         lines += [f'    <enclave path={quoteattr(f"{place}/{process}")}>', '      <profiles>']
         for node in nodes:
-            lines += _profile(place, node, image)
+            lines += _profile(place, node, camera)
         lines += ['      </profiles>', '    </enclave>']
     return _HEAD + '\n'.join([*lines, '  </enclaves>', '</policy>']) + '\n'
 
 
-def rules_of(node: str, image: str = 'image') -> list[Rules]:
+def rules_of(node: str, camera: CameraTopics = _OWN_TOPICS) -> list[Rules]:
     """Return what a node may do: group, permission, kind of name, and the names.
 
     Args:
         node: one of ours, or PEER.
-        image: image topic of the camera.
+        camera: topics of the camera.
     """
-    names = {'image': image, 'image/compressed': f'{image}/compressed'}
+    names = camera.names()
     topics = [(names.get(topic.name, topic.name), topic) for topic in (*TOPICS, *NODE_TOPICS)]
     if node == PEER:
         own = {topic.name for topic in NODE_TOPICS}
@@ -82,9 +107,9 @@ def rules_of(node: str, image: str = 'image') -> list[Rules]:
     return [rule for rule in rules if rule[3]]
 
 
-def _profile(place: str, node: str, image: str) -> Iterable[str]:
+def _profile(place: str, node: str, camera: CameraTopics) -> Iterable[str]:
     yield f'        <profile ns={quoteattr(place)} node={quoteattr(node)}>'
-    for group, permission, kind, names in rules_of(node, image):
+    for group, permission, kind, names in rules_of(node, camera):
         yield f'          <{group} {permission}="ALLOW">'
         for name in sorted(names):
             yield f'            <{kind}>{escape(name)}</{kind}>'

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arguments of `perception.launch.py` and of `samtok up`: one table for both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from samtok_ros.config import SETTINGS_OF_NODE, GroundingSettings
@@ -54,12 +54,17 @@ ARGUMENTS = (
              'parameter file; config/replay.yaml is the one for bags', is_shared_file=True),
     Argument('image', 'image', 'image topic of the camera, without /compressed; written from the '
              'root, such as /camera/color/image_raw, unless it lies in the same namespace'),
+    Argument('depth', '', 'depth topic, aligned to the colour image; empty: nothing is lifted to '
+             '3D'),
+    Argument('camera_info', '', 'calibration of the camera; empty: camera_info beside the depth '
+             'topic'),
     _changes('transport', 'input.transport', 'raw or compressed images'),
     _changes('model', 'model.name', 'tabletop, a model directory, or owner/name'),
     _changes('backend', 'model.backend', 'what runs the model'),
     _changes('device', 'model.device', 'where it runs'),
     Argument('split', 'false', 'true: one process for each node; the name of a node: that one '
-             'alone, for the other one runs on another machine', ('false', 'true', *NODES)),
+             'alone, for the other one runs on another machine; lifting runs with the mask '
+             'tokenizer', ('false', 'true', *NODES)),
     Argument('use_sim_time', 'false', 'take the time from /clock, as with ros2 bag play --clock',
              SWITCH),
     Argument('autostart', 'true', 'configure and activate the nodes', SWITCH),
@@ -89,17 +94,19 @@ def check_arguments(values: Mapping[str, str]) -> None:
                               expected=', '.join(map(repr, choices)))
 
 
-def changed_parameters(values: Mapping[str, str]) -> dict[str, str | bool]:
-    """Return the parameters of the nodes that arguments change, by name.
+def changed_parameters(values: Mapping[str, str], nodes: Iterable[str]) -> dict[str, str | bool]:
+    """Return the parameters of nodes that arguments change, by name.
 
     What is not named stays as the parameter file says.
 
     Args:
         values: of all arguments.
+        nodes: names; what none of them has is left out.
     """
+    known = {field.name for node in nodes for field in setting_fields(SETTINGS_OF_NODE[node])}
     changed: dict[str, str | bool] = {
         argument.parameter: values[argument.name] for argument in ARGUMENTS
-        if argument.parameter and values[argument.name]}
+        if argument.parameter in known and values[argument.name]}
     is_managed = values['lifecycle_manager'] == 'true'
     changed['autostart'] = values['autostart'] == 'true' and not is_managed
     if values['use_sim_time'] == 'true':

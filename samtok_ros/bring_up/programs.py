@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from samtok_ros.bring_up.arguments import NODES, changed_parameters, check_arguments
+from samtok_ros.bring_up.arguments import changed_parameters, check_arguments
 from samtok_ros.bring_up.installed import PACKAGE
 from samtok_ros.errors import ConfigError
+from samtok_ros.ros_names import BOTH, GROUNDING, LIFTING
 
 DEFAULT_NAMESPACE = 'samtok'
 RESPAWN_DELAY_S = 2.0
-SHOWN_TOPICS = ('overlay', 'overlay/compressed', 'target/mask')
+SHOWN_TOPICS = ('overlay', 'overlay/compressed', 'target/mask', 'target/points', 'markers')
 """Topics that config/rviz/samtok.rviz shows, and the base names of those with a transport."""
 
+_NODES_OF_PROGRAM = {'perception': BOTH}
 _MANAGER_FILE, _RVIZ_FILE = 'config/lifecycle_manager.yaml', 'config/rviz/samtok.rviz'
 _NAME = re.compile(r'/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
 
@@ -57,16 +59,16 @@ def programs_to_start(values: Mapping[str, str], shared: Callable[[str], str]) -
     check_arguments(values)
     for argument in ('namespace', 'image'):
         check_name(f'argument {argument}', values[argument])
-    namespace, image = values['namespace'].strip('/'), values['image']
-    parts = {'false': ('perception',), 'true': NODES}.get(values['split'], (values['split'],))
+    namespace = values['namespace'].strip('/')
+    parts = _parts(values)
     programs = [Program(
         PACKAGE, part, parameter_files=(values['params_file'],),
-        parameters=changed_parameters(values),
-        remappings=(('image', image), ('image/compressed', f'{image}/compressed')),
-        enclave=f'/{namespace}/{part}') for part in parts]
+        parameters=changed_parameters(values, _NODES_OF_PROGRAM.get(part, (part,))),
+        remappings=_remappings(part, values), enclave=f'/{namespace}/{part}') for part in parts]
     if values['lifecycle_manager'] == 'true':
-        # The mask tokenizer first: words that come before it is active are lost.
-        nodes = list(reversed(NODES)) if values['split'] in ('false', 'true') else list(parts)
+        # Who listens comes first: words that come before the mask tokenizer is active are lost.
+        nodes = [node for part in reversed(parts)
+                 for node in reversed(_NODES_OF_PROGRAM.get(part, (part,)))]
         programs.append(Program(
             'nav2_lifecycle_manager', 'lifecycle_manager', parameter_files=(shared(_MANAGER_FILE),),
             parameters={'node_names': nodes, 'autostart': values['autostart'] == 'true'}))
@@ -78,6 +80,40 @@ def programs_to_start(values: Mapping[str, str], shared: Callable[[str], str]) -
     return programs
 
 
+def _parts(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the programs of ours to start; lifting where there is depth to lift with."""
+    split = values['split']
+    parts = {'false': ('perception',), 'true': BOTH}.get(split, (split,))
+    if split == LIFTING and not values['depth']:
+        raise ConfigError('argument depth is needed to start lifting', got="''",
+                          fix='give the depth topic that is aligned to the colour image')
+    return (*parts, LIFTING) if values['depth'] and split not in (GROUNDING, LIFTING) else parts
+
+
+def _remappings(part: str, values: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the topics of the camera that a program reads."""
+    if part != LIFTING:
+        image = values['image']
+        return ('image', image), ('image/compressed', f'{image}/compressed')
+    topics = depth_topics(values['depth'], values['camera_info'])
+    return tuple(zip(('depth', 'depth/compressedDepth', 'camera_info'), topics, strict=True))
+
+
+def depth_topics(depth: str, camera_info: str = '') -> tuple[str, str, str]:
+    """Return the topics of depth images, raw and compressed, and of their calibration.
+
+    Args:
+        depth: topic of the raw images.
+        camera_info: topic of the calibration; '' for where drivers put it, beside the images.
+    Raises:
+        ConfigError: one of them is no ROS name.
+    """
+    check_name('argument depth', depth)
+    info = camera_info or '/'.join([*depth.split('/')[:-1], 'camera_info'])
+    check_name('argument camera_info', info)
+    return depth, f'{depth}/compressedDepth', info
+
+
 def check_name(what: str, name: str) -> None:
     """Check a namespace or the base name of a topic.
 
@@ -87,9 +123,10 @@ def check_name(what: str, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigError(f'{what} is no ROS name', got=repr(name),
                           expected='letters, digits and _ between single /')
-    if name.endswith('/compressed'):
-        raise ConfigError(f'{what} names one transport of a topic', got=name,
-                          fix='leave out /compressed, and set transport to compressed')
+    for suffix, setting in (('/compressed', 'transport'), ('/compressedDepth', 'depth.transport')):
+        if name.endswith(suffix):
+            raise ConfigError(f'{what} names one transport of a topic', got=name,
+                              fix=f'leave out {suffix}, and set {setting} to compressed')
 
 
 def command_line(program: Program, values: Mapping[str, str],

@@ -109,14 +109,25 @@ def depth_to_metres(
     Raises:
         ImageError: unknown encoding, no pixels, too many, or the data do not fit the size.
     """
-    kind = np.dtype(_look_up(encoding, _DEPTH_TYPES, 'depth'))
-    size = _check_size(height, width, max_pixels)
-    rows = _rows(data, size, kind.itemsize, step)
+    rows, kind = _depth_rows(data, height, width, encoding, step, max_pixels)
     metres = rows.view(kind.newbyteorder('>' if is_bigendian else '<')).astype(np.float32)
     if encoding == '16UC1':
         metres /= _MILLIMETRES_PER_METRE
     metres[~(np.isfinite(metres) & (metres > 0))] = np.nan
     return metres
+
+
+def check_depth(
+    data: BytesLike, height: int, width: int, encoding: str, step: int, *,
+    max_pixels: float = MAX_PIXELS,
+) -> ImageSize:
+    """Return the size of a depth image message that depth_to_metres can read; costs no copy.
+
+    Raises:
+        ImageError: see depth_to_metres.
+    """
+    _depth_rows(data, height, width, encoding, step, max_pixels)
+    return ImageSize(height, width)
 
 
 def rgb_to_bytes(image_rgb: np.ndarray, encoding: str = 'rgb8') -> bytes:
@@ -192,6 +203,14 @@ def _advice(encoding: str, kind: str) -> str:
 def _listed(names: Iterable[str]) -> str:
     *most, last = names
     return f'{", ".join(most)} or {last}'
+
+
+def _depth_rows(
+    data: BytesLike, height: int, width: int, encoding: str, step: int, max_pixels: float,
+) -> tuple[np.ndarray, np.dtype]:
+    kind = np.dtype(_look_up(encoding, _DEPTH_TYPES, 'depth'))
+    size = _check_size(height, width, max_pixels)
+    return _rows(data, size, kind.itemsize, step), kind
 
 
 def _check_size(height: int, width: int, max_pixels: float) -> ImageSize:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Does the depth image lie where the mask says? Depth of another moment or camera does not.
 
-What stands on a plane rises above it exactly where its mask is. If the raised pixels fit the mask
-clearly better a few pixels to the side, depth and colour do not belong together: the calibration
-between the cameras is wrong, the depth image is not aligned, or something moved in between.
+What stands on a plane rises above it where its mask is, and not around it. If that is clearly more
+so a few pixels to the side, depth and colour do not belong together: the calibration between the
+cameras is wrong, the depth image is not aligned, or something moved in between.
 """
 
 from dataclasses import dataclass
@@ -14,13 +14,15 @@ import numpy as np
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.support_plane import SupportPlane
 
-_MIN_RISE_M = 0.012
+_MIN_RISE_M = 0.008
 _NOISE_SIGMAS = 4.0
-_MIN_RAISED = 0.5
-_BETTER_BY = 0.15
-_SEARCH_SHARE = 0.5
-_MAX_SEARCH_PX = 48
+_MIN_FIT = 0.5
+_BETTER_BY = 0.23
+_REACH_PX = 44
 _FINE_UP_TO_PX = 64
+_GAP_PX, _RING_PX = 2, 6
+# Of a part that must have readings for its share to mean something.
+_MIN_KNOWN = 0.3
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,20 @@ class Alignment:
     """How mask and depth fit.
 
     Attributes:
-        raised: share of the mask that rises above the support plane, 0..1.
-        best_raised: the same where it fits best, at most half the mask's size aside.
+        fit: share of the mask that rises above the support plane, less that of the ring around it:
+            1 where the mask is just what rises, 0 for anything that is as flat as its support.
+        best_fit: the same where it is best, up to some tens of pixels aside.
         shift_px: x and y from the mask to that place; (0, 0) when it fits where it is.
     """
 
-    raised: float
-    best_raised: float
+    fit: float
+    best_fit: float
     shift_px: tuple[int, int]
 
     @property
     def is_off(self) -> bool:
-        """True when another place fits clearly better; never for things as flat as the noise."""
-        return self.best_raised >= _MIN_RAISED and self.shift_px != (0, 0)
+        """True when another place fits clearly better."""
+        return self.shift_px != (0, 0)
 
 
 def measure_alignment(
@@ -55,25 +58,42 @@ def measure_alignment(
         support: plane the thing stands on.
     """
     rows, columns = np.nonzero(mask)
-    top, left, bottom, right = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
     # Coarse steps for large things: a shift of theirs that matters is larger too.
-    step = int(1 + max(bottom - top, right - left) // _FINE_UP_TO_PX)
-    steps = 1 + int(min(_SEARCH_SHARE * max(bottom - top, right - left), _MAX_SEARCH_PX)) // step
+    step = int(1 + max(np.ptp(rows), np.ptp(columns)) // _FINE_UP_TO_PX)
+    margin = (_GAP_PX + _RING_PX) * step
+    top, left = rows.min() - margin, columns.min() - margin
+    height, width = rows.max() + 1 + margin - top, columns.max() + 1 + margin - left
+    inside = np.zeros((height, width), np.uint8)
+    inside[rows - top, columns - left] = 1
+    inside = inside[::step, ::step]
+    ring = cv2.dilate(inside, _square(_GAP_PX + _RING_PX)) - cv2.dilate(inside, _square(_GAP_PX))
+    steps = -(-_REACH_PX // step)
     reach = steps * step
     raised, known = (part[::step, ::step] for part in _raised(
-        depth_m, camera, support, (top - reach, left - reach, bottom + reach, right + reach)))
-    shape = mask[top:bottom:step, left:right:step].astype(np.float32)
-    both = cv2.matchTemplate(raised, shape, cv2.TM_CCORR)
-    share = both / np.maximum(cv2.matchTemplate(known, shape, cv2.TM_CCORR), 0.3 * shape.sum())
-    here, best = float(share[steps, steps]), float(share.max())
-    if best - here < _BETTER_BY:
+        depth_m, camera, support, (top - reach, left - reach, top + height + reach,
+                                   left + width + reach)))
+    fit = _share(raised, known, inside) - _share(raised, known, ring)
+    here, best = float(fit[steps, steps]), float(fit.max())
+    if best < _MIN_FIT or best - here < _BETTER_BY:
         return Alignment(here, best, (0, 0))
-    offsets = np.indices(share.shape) - steps
-    distance = np.where(share > best - 0.02, np.hypot(*offsets), np.inf)
-    y, x = (int(v) - steps for v in np.unravel_index(distance.argmin(), share.shape))
+    offsets = np.indices(fit.shape) - steps
+    distance = np.where(fit > best - 0.02, np.hypot(*offsets), np.inf)
+    y, x = (int(v) - steps for v in np.unravel_index(distance.argmin(), fit.shape))
     if max(abs(x), abs(y)) >= steps:
         return Alignment(here, best, (0, 0))  # It rises towards another thing, outside our reach.
-    return Alignment(here, best, (int(x) * step, int(y) * step))
+    return Alignment(here, best, (x * step, y * step))
+
+
+def _share(raised: np.ndarray, known: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return for each place of a part the share of its readings that are raised."""
+    part = part.astype(np.float32)
+    enough = max(_MIN_KNOWN * float(part.sum()), 1.0)
+    return cv2.matchTemplate(raised, part, cv2.TM_CCORR) / np.maximum(
+        cv2.matchTemplate(known, part, cv2.TM_CCORR), enough)
+
+
+def _square(radius_px: int) -> np.ndarray:
+    return np.ones((2 * radius_px + 1,) * 2, np.uint8)
 
 
 def _raised(

@@ -2,8 +2,8 @@
 """An upright oriented box around a thing of which one side is seen.
 
 One view shows the front and, from above, the top. What stands on a plane reaches down to it, so the
-box does; how far it reaches away from the camera is known where its top is seen, and is an estimate
-otherwise. Whoever uses the box must know that: see `completed` and `back_seen`.
+box does. Away from the camera the box reaches as far as points were seen; of a thing whose visible
+side is round about an upright axis, a bottle or a ball, it holds the hidden half too.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from samtok_ros.lifting.support_plane import SupportPlane
+from samtok_ros.lifting.round_shape import find_round_shape
+from samtok_ros.lifting.support_plane import UP_OF_CAMERA, SupportPlane, plane_axes
 
 _LOW, _HIGH = 1.0, 99.0
 _MIN_POINTS = 20
@@ -56,27 +57,43 @@ def fit_box(
     """
     if len(points_m) < _MIN_POINTS:
         return None
-    up = np.array([0.0, -1.0, 0.0]) if support is None else support.normal
+    up = UP_OF_CAMERA if support is None else support.normal
     heights = points_m @ up + (0.0 if support is None else support.offset_m)
     low, high = np.percentile(heights, (_LOW, _HIGH))
     completed = support is not None and _stands(points_m, up, low, high)
     if completed:
         low = 0.0
-    east, north = _plane_axes(up)
-    footprint = np.column_stack([points_m @ east, points_m @ north])
+    level = np.stack(plane_axes(up))
+    footprint = points_m @ level.T
     middle, axes, lengths = _smallest_rectangle(footprint)
     lengths = lengths + 2 * rim_m
-    plane_axes = np.stack([east, north])
-    first, second = axes @ plane_axes
+    round_shape = find_round_shape(footprint, heights, rim_m)
+    if round_shape is not None:
+        middle, lengths = _holding(middle, axes, lengths, *round_shape)
+    first, second = axes @ level
     if lengths[1] > lengths[0]:
         first, second, lengths = second, -first, lengths[::-1]
     height = max(high - low, _MIN_EXTENT_M)
     base = -(0.0 if support is None else support.offset_m)
-    centre = middle @ plane_axes + up * (base + low + height / 2)
+    centre = middle @ level + up * (base + low + height / 2)
     rotation = np.column_stack([first, second, up])
     if np.linalg.det(rotation) < 0:
         rotation[:, 1] *= -1
     return OrientedBox(centre, rotation, np.array([*lengths, height]), completed)
+
+
+def quaternion_xyzw(rotation: np.ndarray) -> tuple[float, float, float, float]:
+    """Return a (3, 3) rotation as x, y, z, w of length 1, with w of 0 or more."""
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    # Of the four products of q with itself, the one with the largest diagonal is the exact one.
+    squares = np.array([
+        [1 + a - e - i, b + d, c + g, h - f],
+        [b + d, 1 - a + e - i, f + h, c - g],
+        [c + g, f + h, 1 - a - e + i, d - b],
+        [h - f, c - g, d - b, 1 + a + e + i]])
+    row = squares[np.diag(squares).argmax()]
+    x, y, z, w = row / np.linalg.norm(row) * (1 if row[3] >= 0 else -1)
+    return float(x), float(y), float(z), float(w)
 
 
 def _stands(points_m: np.ndarray, up: np.ndarray, low: float, high: float) -> bool:
@@ -89,14 +106,14 @@ def _stands(points_m: np.ndarray, up: np.ndarray, low: float, high: float) -> bo
     return bool(low < 0.5 * high or from_above > _FROM_ABOVE)
 
 
-def _plane_axes(up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two axes across `up`: to the right of the image, and away from the camera."""
-    right = np.array([1.0, 0.0, 0.0])
-    if abs(up @ right) > 0.9:
-        right = np.array([0.0, 0.0, 1.0])
-    east = right - (right @ up) * up
-    east /= np.linalg.norm(east)
-    return east, np.cross(up, east)
+def _holding(
+    middle: np.ndarray, axes: np.ndarray, lengths: np.ndarray, centre: np.ndarray, radius_m: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return middle (2,) and lengths (2,) of a rectangle that is made to hold a circle."""
+    at, of_circle = middle @ axes.T, centre @ axes.T
+    low = np.minimum(at - lengths / 2, of_circle - radius_m)
+    high = np.maximum(at + lengths / 2, of_circle + radius_m)
+    return (low + high) / 2 @ axes, high - low
 
 
 def _smallest_rectangle(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

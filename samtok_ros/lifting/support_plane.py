@@ -15,6 +15,8 @@ _TRIES = 150
 _MAX_SAMPLES = 3000
 _MIN_SHARE = 0.25
 _MIN_SAMPLES = 60
+UP_OF_CAMERA = np.array([0.0, -1.0, 0.0])
+"""Up where there is no support to say so, optical frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,3 +104,13 @@ def _least_squares(points_m: np.ndarray) -> tuple[np.ndarray, float]:
     offset = -float(normal @ centre)
     # The camera, at the origin, is above the plane.
     return (normal, offset) if offset > 0 else (-normal, -offset)
+
+
+def plane_axes(up: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two axes across `up`: to the right of the image, and away from the camera."""
+    right = np.array([1.0, 0.0, 0.0])
+    if abs(up @ right) > 0.9:
+        right = np.array([0.0, 0.0, 1.0])
+    east = right - (right @ up) * up
+    east /= np.linalg.norm(east)
+    return east, np.cross(up, east)

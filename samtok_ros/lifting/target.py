@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A mask and the depth image of its stamp in; points, box and quality out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 
+from samtok_ros.config import PointSettings, QualitySettings
 from samtok_ros.lifting.alignment import Alignment, measure_alignment
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.oriented_box import OrientedBox, fit_box
-from samtok_ros.lifting.support_plane import SupportPlane, find_support
-from samtok_ros.lifting.target_points import PointSettings, TargetPoints, lift_mask
+from samtok_ros.lifting.support_plane import UP_OF_CAMERA, SupportPlane, find_support
+from samtok_ros.lifting.target_points import TargetPoints, check_sizes, lift_mask
 
 _MILLIMETRE_SCALE = 100.0
 
@@ -25,21 +26,7 @@ class LiftStatus(IntEnum):
     TOO_FEW_POINTS = 4
     MISALIGNED = 5
     REFUSED = 6
-
-
-@dataclass(frozen=True)
-class LiftSettings:
-    """When a lifted target is good enough.
-
-    Attributes:
-        points: how points are chosen.
-        min_points: fewer make no target.
-        min_depth_share: of the mask, below which there is no target.
-    """
-
-    points: PointSettings = field(default_factory=PointSettings)
-    min_points: int = 50
-    min_depth_share: float = 0.1
+    LOST = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +56,12 @@ class LiftedTarget:
         return (inner - counts.no_depth - counts.out_of_range) / inner if inner else 0.0
 
     @property
+    def depth_median_m(self) -> float:
+        """Median depth of the points; NaN without points."""
+        points = self.surface.points_m
+        return float(np.median(points[:, 2])) if len(points) else float('nan')
+
+    @property
     def depth_spread_m(self) -> float:
         """Distance between the 5th and the 95th percentile of depth; NaN without points."""
         if not len(self.surface.points_m):
@@ -78,7 +71,8 @@ class LiftedTarget:
 
 
 def lift_target(
-    mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel, settings: LiftSettings,
+    mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel, points: PointSettings,
+    quality: QualitySettings,
 ) -> LiftedTarget:
     """Lift a mask and judge the result.
 
@@ -87,15 +81,18 @@ def lift_target(
         depth_m: (H, W) float32 metres along the optical axis, NaN for no reading; of the same
             stamp as the mask.
         camera: calibration of both.
-        settings: how, and when it is good enough.
+        points: how points are chosen.
+        quality: when they are good enough.
     Raises:
         ImageError: mask, depth image and calibration differ in size.
     """
-    surface = lift_mask(mask, depth_m, camera, settings.points)
-    status, message = _judge_readings(surface, settings)
+    check_sizes(mask, depth_m, camera)
+    support = find_support(mask, depth_m, camera)
+    up = UP_OF_CAMERA if support is None else support.normal
+    surface = lift_mask(mask, depth_m, camera, points, up)
+    status, message = _judge_readings(surface, points, quality)
     if status != LiftStatus.OK:
         return LiftedTarget(status, message, surface, None, None, None)
-    support = find_support(mask, depth_m, camera)
     alignment = support and measure_alignment(mask, depth_m, camera, support)
     box = fit_box(surface.points_m, support, rim_m=_rim_m(surface, camera))
     if alignment and alignment.is_off:
@@ -106,22 +103,24 @@ def lift_target(
     return LiftedTarget(status, message, surface, support, alignment, box)
 
 
-def _judge_readings(surface: TargetPoints, settings: LiftSettings) -> tuple[LiftStatus, str]:
-    counts, points = surface.counts, settings.points
+def _judge_readings(
+    surface: TargetPoints, points: PointSettings, quality: QualitySettings,
+) -> tuple[LiftStatus, str]:
+    counts = surface.counts
     inner = counts.mask - counts.eroded
     readings = inner - counts.no_depth
     if not counts.mask:
         return LiftStatus.EMPTY, 'the mask is empty'
-    if readings < settings.min_depth_share * inner:
+    if readings < quality.min_depth_share * inner:
         return LiftStatus.NO_DEPTH, (
             f'{readings} of {inner} pixels of the target have depth: shiny, transparent or too '
             'near for the camera')
-    if readings - counts.out_of_range < settings.min_depth_share * inner:
+    if readings - counts.out_of_range < quality.min_depth_share * inner:
         return LiftStatus.OUT_OF_RANGE, _out_of_range(surface.depth_median_m, points)
-    if counts.kept < settings.min_points:
+    if counts.kept < quality.min_points:
         return LiftStatus.TOO_FEW_POINTS, (
             f'{counts.kept} points are left of {counts.mask} pixels, expected at least '
-            f'{settings.min_points}')
+            f'{quality.min_points}')
     return LiftStatus.OK, ''
 
 

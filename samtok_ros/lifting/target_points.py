@@ -2,8 +2,9 @@
 """The points of a masked thing, and what had to be removed to be sure of them.
 
 Depth cameras average across edges, so that the rim of a thing trails off towards what is behind
-it. Three steps remove such points, and each says how many: the mask is eroded, pixels whose depth
-jumps against their neighbours go, and so does what lies far from the rest.
+it; and a mask may have splinters on other things. Three steps remove such points, and each says how
+many: the mask is eroded, pixels whose depth jumps against their neighbours go, and so does what
+lies far from the rest: in depth, in splinters of the mask, or on another thing.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from samtok_ros.config import PointSettings
 from samtok_ros.errors import ImageError
 from samtok_ros.lifting.camera_model import CameraModel
+from samtok_ros.lifting.main_part import main_part
+from samtok_ros.lifting.support_plane import UP_OF_CAMERA, plane_axes
 
 # A point this near to the median is never called an outlier: most things one can grasp are smaller.
 _ALWAYS_KEPT_M = 0.08
@@ -21,22 +25,7 @@ _MAD_TO_SIGMA = 1.4826
 # Depth noise grows with distance; a jump of this share of the depth is none.
 _JUMP_SHARE = 0.015
 _KEPT_SHARE_OF_EROSION = 0.3
-
-
-@dataclass(frozen=True)
-class PointSettings:
-    """How points are chosen.
-
-    Attributes:
-        erosion_px: taken off the rim of the mask; less for things too thin for it.
-        min_depth_m, max_depth_m: readings outside are left out.
-        jump_m: a pixel that differs more from its neighbours lies on an edge.
-    """
-
-    erosion_px: int = 2
-    min_depth_m: float = 0.1
-    max_depth_m: float = 5.0
-    jump_m: float = 0.012
+_SPLINTER_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -76,6 +65,7 @@ class TargetPoints:
 
 def lift_mask(
     mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel, settings: PointSettings,
+    up: np.ndarray = UP_OF_CAMERA,
 ) -> TargetPoints:
     """Lift a mask with the depth image of its own stamp.
 
@@ -84,26 +74,29 @@ def lift_mask(
         depth_m: (H, W) float32 metres along the optical axis, NaN for no reading.
         camera: calibration of both.
         settings: how points are chosen.
+        up: (3,) away from the support, optical frame.
     Returns:
         The points that are left; none is a result too.
     Raises:
         ImageError: mask, depth image and calibration differ in size.
     """
-    _check_sizes(mask, depth_m, camera)
+    check_sizes(mask, depth_m, camera)
     inner, erosion_px = erode(mask, settings.erosion_px)
     has_depth = inner & np.isfinite(depth_m)
     in_range = has_depth & (depth_m >= settings.min_depth_m) & (depth_m <= settings.max_depth_m)
     smooth = in_range & ~on_edges(depth_m, settings.jump_m)
-    kept = smooth & _near_the_rest(depth_m, smooth)
-    rows, columns = np.nonzero(kept)
-    stages = [int(np.count_nonzero(part)) for part in
-              (mask, inner, has_depth, in_range, smooth, kept)]
+    whole = smooth & without_splinters(mask)
+    rows, columns = np.nonzero(whole & _near_the_rest(depth_m, whole))
+    points_m = camera.points(rows, columns, depth_m[rows, columns].astype(np.float64))
+    median = float(np.median(depth_m[has_depth])) if has_depth.any() else float('nan')
+    kept = main_part(points_m @ np.stack(plane_axes(up)).T, median / float(camera.matrix[0, 0]))
+    stages = [*(int(np.count_nonzero(part)) for part in
+                (mask, inner, has_depth, in_range, smooth)), int(np.count_nonzero(kept))]
     removed = [before - after for before, after in zip(stages, stages[1:], strict=False)]
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    median = float(np.median(depth_m[has_depth])) if stages[2] else float('nan')
     return TargetPoints(
-        camera.points(rows, columns, depth_m[rows, columns].astype(np.float64)), rows, columns,
-        PointCounts(stages[0], *removed, stages[-1]), erosion_px, median, bool(border.any()))
+        points_m[kept], rows[kept], columns[kept], PointCounts(stages[0], *removed, stages[-1]),
+        erosion_px, median, bool(border.any()))
 
 
 def erode(mask: np.ndarray, pixels: int) -> tuple[np.ndarray, int]:
@@ -121,6 +114,21 @@ def erode(mask: np.ndarray, pixels: int) -> tuple[np.ndarray, int]:
         if np.count_nonzero(smaller) >= enough:
             return smaller, radius
     return mask, 0
+
+
+def without_splinters(mask: np.ndarray) -> np.ndarray:
+    """Leave out the parts of a mask that are small against its largest one.
+
+    What something in front cuts in two stays whole: its parts are of comparable size.
+
+    Returns:
+        (H, W) bool: the mask, perhaps a little more, without its splinters.
+    """
+    closed = cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+    _, labels, facts, _ = cv2.connectedComponentsWithStats(closed)
+    areas = facts[:, cv2.CC_STAT_AREA].copy()
+    areas[0] = 0  # what is not in the mask
+    return (areas >= max(_SPLINTER_SHARE * areas.max(), 1))[labels]
 
 
 def on_edges(depth_m: np.ndarray, jump_m: float) -> np.ndarray:
@@ -145,7 +153,12 @@ def _near_the_rest(depth_m: np.ndarray, chosen: np.ndarray) -> np.ndarray:
         return np.abs(depth_m - centre) <= max(_ALWAYS_KEPT_M, _SIGMAS * spread)
 
 
-def _check_sizes(mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel) -> None:
+def check_sizes(mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel) -> None:
+    """Refuse a mask, a depth image and a calibration that do not belong together.
+
+    Raises:
+        ImageError: they differ in size.
+    """
     wanted = mask.shape
     calibrated = (camera.size.height, camera.size.width)
     for name, got in (('depth image', depth_m.shape), ('camera_info', calibrated)):

@@ -27,6 +27,12 @@ class RawSubscription:
     can stop the node.
     """
 
+    reliability_setting = 'input.reliability'
+    """The parameter that chooses its reliability, for advice."""
+
+    overridable = (QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY)
+    """What qos_overrides may change."""
+
     def __init__(
         self, node: Node, message_type: type, topic: str, handler: Callable[[Any], None],
         qos: QoSProfile, group: CallbackGroup, problems: ProblemLog, problem: str,
@@ -61,8 +67,8 @@ class RawSubscription:
                 message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
                 event_callbacks=SubscriptionEventCallbacks(
                     incompatible_qos=self._on_incompatible, message_lost=self._on_lost),
-                qos_overriding_options=QoSOverridingOptions.with_default_policies(
-                    callback=_refuse_keep_all))
+                qos_overriding_options=QoSOverridingOptions(
+                    self.overridable, callback=_refuse_keep_all))
         except (InvalidQosOverridesError, RuntimeError) as error:
             raise ConfigError(f'cannot subscribe to {topic}', got=str(error),
                               fix='correct its qos_overrides') from error
@@ -106,12 +112,12 @@ class RawSubscription:
                     f'{type_name(self._type)}: remap it to the topic that is meant')
         if len(deaf_to) == len(fitting):
             return (f'the QoS of {_names(deaf_to)} on {self.topic} does not fit: it offers '
-                    f'{self._policy} BEST_EFFORT, we ask for RELIABLE. Set input.reliability to '
-                    'best_effort')
+                    f'{self._policy} BEST_EFFORT, we ask for RELIABLE. Set '
+                    f'{self.reliability_setting} to best_effort')
         if self.lost:
             return (f'all that {_names(fitting)} sends on {self.topic} is lost on the way '
                     f'({self.lost} messages): send compressed or smaller images, raise the '
-                    'socket buffers, or set input.reliability to reliable')
+                    f'socket buffers, or set {self.reliability_setting} to reliable')
         return f'{_names(fitting)} on {self.topic} sends nothing'
 
     def report_incompatible(self) -> None:

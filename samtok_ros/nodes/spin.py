@@ -16,7 +16,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 
 from samtok_ros.errors import SamtokError
 from samtok_ros.nodes.command_line import start_ros
-from samtok_ros.nodes.lifecycle import PerceptionNode
+from samtok_ros.nodes.managed_node import ManagedNode
 from samtok_ros.runtime.memory import keep_large_blocks_apart
 
 _THREADS = 6
@@ -87,7 +87,7 @@ class SpinThread(threading.Thread):
         return not waiter.is_alive()
 
 
-def run(make_nodes: Callable[[], list[PerceptionNode]]) -> int:
+def run(make_nodes: Callable[[], list[ManagedNode]]) -> int:
     """Create nodes and spin them until SIGINT, SIGTERM or a shutdown from outside.
 
     Returns:
@@ -126,7 +126,7 @@ def run(make_nodes: Callable[[], list[PerceptionNode]]) -> int:
     return int(spinning.failed)
 
 
-def _close(nodes: list[PerceptionNode]) -> None:
+def _close(nodes: list[ManagedNode]) -> None:
     for node in reversed(nodes):
         node.close()
     for node in nodes:

@@ -22,7 +22,8 @@ from rclpy.utilities import remove_ros_args
 
 from samtok_ros.config import SETTINGS_OF_NODE
 from samtok_ros.errors import ConfigError, DeviceError, SamtokError
-from samtok_ros.nodes.lifecycle import NAMESPACE
+from samtok_ros.nodes.managed_node import NAMESPACE
+from samtok_ros.ros_names import BOTH
 
 _LOOK_S = 0.1
 _PATIENCE_S = 2.0
@@ -30,7 +31,9 @@ _INTERRUPTED = 130
 # Two reports: what one node has just sent may not have reached the other one at the first.
 _REPORTS_IN_A_ROW = 2
 _NOTHING_LEFT = {'grounding': {'worker': 'idle', 'frames_waiting': '0'},
-                 'mask_tokenizer': {'worker': 'idle', 'words_waiting': '0'}}
+                 'mask_tokenizer': {'worker': 'idle', 'words_waiting': '0'},
+                 'lifting': {'masks_waiting': '0', 'masks_waiting_for_depth': '0'}}
+_BUSY_PART = {'lifting': 'lifting'}
 
 
 class Condition(Protocol):
@@ -79,7 +82,8 @@ class AllIdle:
     def __init__(self, node: Node, names: Sequence[str]) -> None:
         """Listen to the nodes of these names in the namespace of `node`."""
         prefix = node.get_namespace().strip('/')
-        self._names = {f'{prefix}/{name}: inference': name for name in names}
+        self._names = {f'{prefix}/{name}: {_BUSY_PART.get(name, "inference")}': name
+                       for name in names}
         self._in_a_row = dict.fromkeys(names, 0)
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 100)
 
@@ -121,7 +125,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         'images) or idle (nothing is left to do).')
     parser.add_argument('condition', choices=tuple(_CONDITIONS))
     parser.add_argument('nodes', nargs='*', metavar='NODE', help='nodes to wait for; without any, '
-                        f'{" and ".join(SETTINGS_OF_NODE)}')
+                        f'{" and ".join(BOTH)}')
     parser.add_argument('--timeout', type=float, default=600.0, metavar='S',
                         help='give up after this many seconds (default: %(default)s)')
     arguments = parser.parse_args(argv)
@@ -136,7 +140,7 @@ def main() -> int:
     rclpy.init(args=sys.argv)
     node = rclpy.create_node('wait_until', namespace=NAMESPACE)
     try:
-        condition = _CONDITIONS[arguments.condition](node, arguments.nodes or [*SETTINGS_OF_NODE])
+        condition = _CONDITIONS[arguments.condition](node, arguments.nodes or BOTH)
         wait_for(node, condition, arguments.timeout)
     except SamtokError as error:
         node.get_logger().error(str(error))

@@ -74,23 +74,14 @@ class Mailbox(Generic[Item]):
         return self._lost
 
 
-class EveryItemQueue(Generic[Item]):
-    """First in, first out, bounded: when it is full the new item is lost, and that is counted."""
+class _Items(Generic[Item]):
+    """First in, first out; what happens when it is full is for `put` to say."""
 
     def __init__(self, capacity: int) -> None:
         self._lock = threading.Lock()
         self._items: deque[Item] = deque()
         self._capacity = capacity
         self._lost = 0
-
-    def put(self, item: Item) -> bool:
-        """Append the item; False when the queue is full and the item therefore lost."""
-        with self._lock:
-            if len(self._items) >= self._capacity:
-                self._lost += 1
-                return False
-            self._items.append(item)
-            return True
 
     def peek(self) -> Item | None:
         """Return the oldest item without taking it."""
@@ -113,5 +104,32 @@ class EveryItemQueue(Generic[Item]):
 
     @property
     def lost(self) -> int:
-        """Items refused so far."""
+        """Items lost so far."""
         return self._lost
+
+
+class EveryItemQueue(_Items[Item]):
+    """First in, first out, bounded: when it is full the new item is lost, and that is counted."""
+
+    def put(self, item: Item) -> bool:
+        """Append the item; False when the queue is full and the item therefore lost."""
+        with self._lock:
+            if len(self._items) >= self._capacity:
+                self._lost += 1
+                return False
+            self._items.append(item)
+            return True
+
+
+class NewestItems(_Items[Item]):
+    """First in, first out, bounded: when it is full the oldest item is lost, which is counted."""
+
+    def put(self, item: Item) -> bool:
+        """Append the item; False when the oldest one is lost for it."""
+        with self._lock:
+            is_full = len(self._items) >= self._capacity
+            if is_full:
+                self._items.popleft()
+                self._lost += 1
+            self._items.append(item)
+            return not is_full

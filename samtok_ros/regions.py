@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from samtok_ros.errors import ImageError, SpanError
+from samtok_ros.words.answer_record import AnswerRecord
 
 FinishReason = str
 """Why generation ended: 'stop' (the model was done), 'length' (a limit) or 'cancelled'."""
@@ -74,13 +75,16 @@ class Region:
 
     Attributes:
         region_id: 1, 2, ... in order of appearance, stable within the frame.
-        codes: D codes in level order, each in [0, K), without offset.
+        codes: D codes in level order, each in [0, K), without offset; none for a mask that did
+            not come from words.
         label: the phrase the region belongs to; may be empty.
         score: the model's own estimate in 0..1, from the probabilities of its mask words.
         mask: (H, W) bool at source resolution, None before decoding.
         box_xyxy: source pixels, origin top-left, right and bottom edges outside; None before
             decoding and for an empty mask.
         mask_score: IoU that the mask decoder predicts for its mask, None before decoding.
+        track_id: number of the thing while it is followed from image to image, 0 when it is not.
+        lost: it was followed and is not found in this image; then the mask is empty.
     """
 
     region_id: int
@@ -90,15 +94,17 @@ class Region:
     mask: np.ndarray | None = None
     box_xyxy: tuple[float, float, float, float] | None = None
     mask_score: float | None = None
+    track_id: int = 0
+    lost: bool = False
 
     def __post_init__(self) -> None:
         """Check what would go wrong far from here otherwise.
 
         Raises:
-            SpanError: no codes, or a negative one.
+            SpanError: neither codes nor a mask, or a negative code.
             ImageError: the mask is not (H, W) bool.
         """
-        if not self.codes or min(self.codes) < 0:
+        if min(self.codes, default=-1 if self.mask is None else 0) < 0:
             raise SpanError('a region needs codes', expected='one code of 0 or more per level',
                             got=self.codes)
         if self.mask is not None and (self.mask.ndim != 2 or self.mask.dtype != np.bool_):
@@ -115,9 +121,11 @@ class Answer:
         regions: the regions named in it, in order of appearance.
         malformed: stretches with mask words that are no spans; reported, never repaired.
         finish_reason: see FinishReason.
+        record: the answer as programs want it; empty while the answer is being spoken.
     """
 
     text: str
     regions: tuple[Region, ...]
     malformed: tuple[MalformedSpan, ...]
     finish_reason: FinishReason
+    record: AnswerRecord = AnswerRecord()

@@ -201,7 +201,8 @@ def test_goal_when_it_is_cleared_by_a_call_then_it_ends_what_is_followed(bench):
     assert 'the goal was cleared' in bench.run()[0].message
 
 
-def test_answer_when_it_is_too_old_then_the_next_image_ends_what_is_followed(bench):
+def test_answer_when_it_is_too_old_then_the_next_image_ends_what_is_followed():
+    bench = Bench(max_age_s=5.0)
     bench.answer(SECOND_NS, MIDDLE)
     bench.arrive(5 * SECOND_NS)
     bench.run()
@@ -210,6 +211,7 @@ def test_answer_when_it_is_too_old_then_the_next_image_ends_what_is_followed(ben
     assert not alive.regions[0].lost
     assert (end.status, end.stamp_ns) == (Status.CANCELLED, 7 * SECOND_NS)
     assert 'the last answer is 6.0 s old' in end.message
+    bench.close()
 
 
 def test_image_when_it_has_another_size_then_what_is_followed_ends_with_the_reason(bench):
@@ -241,14 +243,18 @@ def test_image_when_it_cannot_be_read_then_it_is_reported_and_the_next_is_follow
     assert len(bench.run()) == 1
 
 
-def test_model_when_it_fails_at_an_answer_then_the_answer_goes_out_without_numbers():
+@pytest.mark.parametrize('error, said', [
+    (DeviceError('out of memory'), 'out of memory'),
+    (ZeroDivisionError('a bug'), "ZeroDivisionError('a bug')\nTraceback")])
+def test_model_when_it_fails_at_an_answer_then_the_answer_goes_out_without_numbers(error, said):
     class Failing(Redecode):
         def begin(self, frame, tracks):
-            raise DeviceError('out of memory')
+            raise error
 
     bench = Bench(make=lambda settings, access: Failing(access))
     assert bench.answer(1, MIDDLE).regions[0].track_id == 0
     assert bench.problems.counts() == {'track_failed': 1}
+    assert f'nothing is followed in image 1: {said}' in bench.lines[0]
     bench.arrive(2)
     assert bench.run() == []
     bench.close()
@@ -300,3 +306,12 @@ def test_close_when_called_then_nothing_is_followed_any_more(policy):
     bench.tracking.release()
     assert bench.tracking.policy is None
     bench.close()
+
+
+def test_numbers_when_the_node_is_configured_again_then_none_is_given_twice(bench):
+    assert bench.answer(1, MIDDLE, CORNER).regions[1].track_id == 2
+    bench.tracking.close()
+    bench.tracking.release()
+    bench.tracking.configure(MaskTokenizerSettings(), bench.policy, bench.frames)
+    bench.tracking.open()
+    assert bench.answer(2, MIDDLE).regions[0].track_id == 3

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
-from samtok_ros.benchmark.cases import Bench
+from samtok_ros.benchmark.cases import Bench, ellipses
 from samtok_ros.benchmark.interleave import Case, Row, run_case
 from samtok_ros.benchmark.subjects import Subject
 from samtok_ros.benchmark.sustained import Sustained, redecode
+from samtok_ros.benchmark.tracking import tracking_case
 
 Say = Callable[[str], None]
 
@@ -117,6 +118,11 @@ def _cases(bench: Bench, subject: Subject, plan: Plan,
     for size_hw in plan.sizes_hw:
         for masks in plan.masks:
             yield 'decode', bench.decode(masks, size_hw)
+            yield 'track', tracking_case(subject.masks, ellipses(masks, size_hw),
+                                         subject.video_memory)
+    if not subject.video_memory:
+        skipped.append('memory: the mask tokenizer has no video memory, or it would take minutes '
+                       'here')
     if subject.language is None:
         skipped.append('goal, first mask, follow-up, messages: no vision-language model was asked '
                        'for, or none is of this size on this device')

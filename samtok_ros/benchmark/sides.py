@@ -16,6 +16,7 @@ from samtok_ros.language.instructions import (
     goal_instruction,
     question_instruction,
 )
+from samtok_ros.language.prompts import PROMPTS
 from samtok_ros.language.vlm import VisionLanguageModel
 from samtok_ros.runtime.backend import MaskModel
 from samtok_ros.words.vocabulary import MaskVocabulary
@@ -70,7 +71,7 @@ class PublishedSide:
 
     def find(self, image_rgb: np.ndarray, script: Sequence[int]) -> Found:
         """Answer a goal and decode what it names."""
-        answer = self._language.answer(image_rgb, f'Please segment {GOAL} in this image.', script)
+        answer = self._language.answer(image_rgb, PROMPTS['goal'][0].format(phrase=GOAL), script)
         masks = self.masks.decode(image_rgb, answer.codes).masks
         return Found(Said(answer.text, answer.choices), answer.codes, masks)
 

@@ -16,6 +16,7 @@ from samtok_ros.tokenizer.checkpoint import load_network, tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.tokenizer.network import MaskTokenizerNetwork
+from samtok_ros.tokenizer.video_memory import add_video_memory_
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Subject:
         masks: the same, for ours.
         language: None where only masks are measured.
         device, dtype: of all of them; the published side keeps its weights in float32.
+        video_memory: the mask tokenizer has SAM2's memory, which is timed too.
     """
 
     masks_name: str
@@ -62,6 +64,7 @@ class Subject:
     language: Language | None
     device: str
     dtype: str
+    video_memory: bool = False
 
     @property
     def vocabulary(self) -> MaskVocabulary:
@@ -87,21 +90,33 @@ def load_subject(
         CheckpointError: a model is missing or damaged.
         DeviceError: the device is not there or too small.
     """
+    # On a CPU one step of the memory takes as long as all other figures together.
+    video_memory = size != 'tabletop' and device != 'cpu' and export_dir is None
     if size == 'tabletop':
         model_dir = resolve_model(EMBEDDED_MODEL)
         network, identity = load_network(model_dir), tokenizer_id(model_dir)
     else:
-        network, identity = synthetic_network(HIERA_LARGE), 'hiera-l@synthetic'
+        network, identity = synthetic_network(HIERA_LARGE, video_memory), 'hiera-l@synthetic'
     masks = MaskTokenizer(network, identity, device, dtype)
     ours = masks if export_dir is None else _onnx_masks(export_dir, device, dtype)
     vocabulary = MaskVocabulary(network.config.codebook_size, network.config.codebook_depth)
     return Subject(identity.split('@')[0], masks.network, ours,
-                   _language(size, language, device, dtype, vocabulary), device, dtype)
+                   _language(size, language, device, dtype, vocabulary), device, dtype,
+                   video_memory)
 
 
-def synthetic_network(config: MaskTokenizerConfig) -> MaskTokenizerNetwork:
-    """Build a mask tokenizer whose every weight follows from its name."""
+def synthetic_network(
+    config: MaskTokenizerConfig, video_memory: bool = False,
+) -> MaskTokenizerNetwork:
+    """Build a mask tokenizer whose every weight follows from its name.
+
+    Args:
+        config: sizes.
+        video_memory: with SAM2's memory.
+    """
     network = MaskTokenizerNetwork(config)
+    if video_memory:
+        add_video_memory_(network.sam, config)
     network.load_state_dict({
         name: torch.from_numpy(synthetic_weight(name, tuple(value.shape)))
         for name, value in network.state_dict().items()})

@@ -85,7 +85,7 @@ def image_to_frame(message: Image, max_pixels: float, convert_raw: bool = False)
         ImageError: no usable stamp, unknown encoding, no pixels or too many, data that do not
             fit the size.
     """
-    stamp_ns = _checked_stamp(message.header)
+    stamp_ns = checked_stamp(message.header)
     layout = (message.data, message.height, message.width, message.encoding, message.step)
     limits = {'max_pixels': max_pixels, 'convert_raw': convert_raw}
     size = check_image(*layout, **limits)
@@ -100,7 +100,7 @@ def compressed_to_frame(message: CompressedImage, max_pixels: float) -> Frame:
     Raises:
         ImageError: no usable stamp, or no data.
     """
-    stamp_ns = _checked_stamp(message.header)
+    stamp_ns = checked_stamp(message.header)
     if not message.data:
         raise ImageError('compressed image has no data', fix='check the camera driver')
     return Frame(stamp_ns, message.header.frame_id,
@@ -131,7 +131,7 @@ def words_to_result(message: MaskWords) -> FrameResult:
         raise SpanError('mask words have an unknown status', expected='0 to 4',
                         got=message.status)
     return FrameResult(
-        _checked_stamp(message.header), message.header.frame_id,
+        checked_stamp(message.header), message.header.frame_id,
         ImageSize(message.height, message.width), message.tokenizer_id, message.goal,
         message.goal_id, message.answer, message.complete,
         words_to_regions(message.words), message.malformed_spans, Status(message.status),
@@ -159,7 +159,9 @@ def result_to_masks(result: FrameResult) -> RegionMasks:
     message = RegionMasks(
         header=header_of(result), height=result.size.height, width=result.size.width,
         tokenizer_id=result.tokenizer_id, goal=cut_text(result.goal, MAX_GOAL_BYTES),
-        goal_id=result.goal_id, complete=result.complete, status=int(result.status))
+        goal_id=result.goal_id, complete=result.complete, status=int(result.status),
+        origin=int(result.origin), answer_stamp=ns_to_stamp(
+            result.stamp_ns if result.answer_stamp_ns is None else result.answer_stamp_ns))
     message.masks = [_mask_of(region) for region in result.regions[:MAX_REGIONS]]
     too_long = [mask.id for mask in message.masks if not mask.rle]
     notes = [result.message] if result.message else []
@@ -226,14 +228,20 @@ def _mask_of(region: Region) -> RegionMask:
         rle.frombytes(memoryview(runs).cast('B'))
     left, top, right, bottom = map(int, region.box_xyxy or (0, 0, 0, 0))
     return RegionMask(
-        id=region.region_id, codes=array.array('H', region.codes),
+        id=region.region_id, track_id=region.track_id, lost=region.lost,
+        codes=array.array('H', region.codes),
         label=cut_text(region.label, MAX_LABEL_BYTES), score=_unit(region.score),
         mask_score=_unit(region.mask_score or 0.0), area_px=int(np.count_nonzero(region.mask)),
         box=RegionOfInterest(x_offset=left, y_offset=top, width=right - left,
                              height=bottom - top), rle=rle)
 
 
-def _checked_stamp(header: Header) -> int:
+def checked_stamp(header: Header) -> int:
+    """Return the stamp of an image in nanoseconds.
+
+    Raises:
+        ImageError: it is no time, or none was set.
+    """
     if not 0 <= header.stamp.nanosec < _NS_PER_S or header.stamp.sec < 0:
         raise ImageError('stamp is no time', got=f'{header.stamp.sec} s {header.stamp.nanosec} ns',
                          fix='check the sender')

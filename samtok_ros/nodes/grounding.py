@@ -7,7 +7,8 @@ from samtok_ros.msg import Goal, MaskWords
 from samtok_ros.nodes.conversions import goal_text, has_markers, result_to_words, stamp_to_ns
 from samtok_ros.nodes.health import Health
 from samtok_ros.nodes.image_input import ImageInput
-from samtok_ros.nodes.lifecycle import INTERRUPT_S, PerceptionNode
+from samtok_ros.nodes.lifecycle import PerceptionNode
+from samtok_ros.nodes.managed_node import INTERRUPT_S
 from samtok_ros.nodes.parts import inference_health, model_health, output_health, words_health
 from samtok_ros.nodes.publishers import OutputPublisher, results_qos
 from samtok_ros.nodes.raw_subscription import RawSubscription
@@ -27,7 +28,7 @@ class GroundingNode(PerceptionNode):
         super().__init__('grounding', runtime)
         self._stream = GroundingStream(runtime.worker, self._publish_result, self.problems,
                                        self.statistics, self.ros_now_ns)
-        self._requests = RequestServers(self, self._stream.clear_goal)
+        self._requests = RequestServers(self, self._clear_goal)
         self._model: GroundingModel | None = None
         self._words: OutputPublisher | None = None
         self._goals: RawSubscription | None = None
@@ -123,6 +124,10 @@ class GroundingNode(PerceptionNode):
             f'{len(text)} characters' if text else 'cleared'))
         self.get_logger().debug(f'goal {goal.goal_id}: {text!r}')
         self.reporter.publish()
+
+    def _clear_goal(self) -> None:
+        self._stream.clear_goal()
+        self.runtime.goal_cleared()
 
     def _on_frame(self, frame: Frame) -> None:
         self.runtime.frame_arrived(frame)

@@ -33,7 +33,7 @@ from samtok_ros.runtime.compressed import encode_jpeg
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.mask_decoding import best_region
 from samtok_ros.runtime.painter import Painter
-from samtok_ros.runtime.records import FrameResult, Status
+from samtok_ros.runtime.records import FrameResult, Origin, Status
 from samtok_ros.runtime.staleness import stale_text
 
 _SAYS_WHAT_IS_THERE = (Status.OK, Status.NO_TARGET, Status.TRUNCATED)
@@ -91,12 +91,18 @@ class MaskOutputs:
         for output in self.all:
             output.destroy()
 
-    def publish(self, result: FrameResult, frame: Frame) -> None:
-        """Publish decoded regions; for the worker thread."""
+    def publish(self, result: FrameResult, frame: Frame, with_views: bool = True) -> None:
+        """Publish regions; for the worker thread.
+
+        Args:
+            result: with masks.
+            frame: that they belong to.
+            with_views: False leaves out all but the exact masks: newer ones are out already.
+        """
         self._masks.publish(result_to_masks(result))
-        if not result.complete:
+        if not result.complete or not with_views:
             return
-        if result.status in _SAYS_WHAT_IS_THERE:
+        if result.status in _SAYS_WHAT_IS_THERE or result.origin is Origin.TRACKED:
             self._publish_target(result)
             self._publish_labels(result)
             self._publish_detections(result)

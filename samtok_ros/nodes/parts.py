@@ -11,6 +11,7 @@ from samtok_ros.nodes.publishers import OutputPublisher
 from samtok_ros.runtime.memory import gpu_memory, resident_bytes
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.runtime.tracking import MaskTracking
 
 _RECENT_S = 10.0
 _GPU_FULL = 0.9
@@ -100,6 +101,33 @@ def words_health(statistics: Statistics, problems: ProblemLog) -> Health:
     if problem:
         return Health(Level.WARN, problem, values)
     return Health(Level.OK, 'all words are sound', values)
+
+
+def tracking_health(
+    statistics: Statistics, problems: ProblemLog, tracking: MaskTracking,
+) -> Health:
+    """Say what is followed between two answers, and what was lost."""
+    if tracking.policy is None:
+        return Health(Level.OK, 'nothing is followed: track.policy is none, or every image is '
+                      'answered (input.every_frame)')
+    age_s = tracking.answer_age_s
+    values: dict[str, object] = {
+        'policy': tracking.policy, 'alive': tracking.alive, 'lost': tracking.lost,
+        'answer_age_s': '' if age_s is None else f'{age_s:.2f}'}
+    for name in ('frames_tracked', 'frames_not_tracked', 'regions_lost'):
+        values[name] = statistics.total(name)
+    values['rate_hz'] = f'{statistics.rate_hz("frames_tracked"):.1f}'
+    for stage in ('track', 'tracked_age'):
+        middle = statistics.percentile_ms(stage, 50)
+        if middle is not None:
+            values[f'{stage}_ms_p50'] = f'{middle:.1f}'
+            values[f'{stage}_ms_p95'] = f'{statistics.percentile_ms(stage, 95):.1f}'
+    problem = problems.recent_of(('track_failed',), _RECENT_S)
+    if problem:
+        return Health(Level.ERROR, problem, values)
+    if age_s is None:
+        return Health(Level.OK, 'there is nothing to follow', values)
+    return Health(Level.OK, f'{tracking.alive} followed, {tracking.lost} lost', values)
 
 
 def model_health(

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from samtok_ros.config import FakeSettings, ModelSettings
+from samtok_ros.errors import ConfigError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import Instruction, Round
 from samtok_ros.model_directory import resolve_model
@@ -161,12 +162,22 @@ class Backend(Protocol):
             SamtokError: it is not there, is damaged, or the device cannot be used.
         """
 
-    def load_masks(self) -> LoadedMaskModel:
+    def load_masks(self, video_memory: bool = False) -> LoadedMaskModel:
         """Load the mask tokenizer.
 
+        Args:
+            video_memory: with SAM2's memory, to follow things by it.
         Raises:
+            ConfigError: the memory is wanted and the model or the backend has none.
             SamtokError: it is not there, is damaged, or the device cannot be used.
         """
+
+
+def no_video_memory(name: str) -> ConfigError:
+    """Return the error for a model that is to follow things by a memory that it does not have."""
+    return ConfigError(f'track.policy memory cannot be used: {name} has no video memory of SAM 2',
+                       expected='track.policy none, hold, redecode or reencode', got='memory',
+                       fix='choose one of these, or a published model with backend torch')
 
 
 def make_backend(model: ModelSettings, fake: FakeSettings) -> Backend:

@@ -91,7 +91,10 @@ def stamp_text(stamp_ns: int) -> str:
 
 
 class FrameCache:
-    """Frames by stamp, bounded by count and by memory; the oldest arrivals go first."""
+    """Frames by stamp, bounded by count and by memory; the oldest arrivals go first.
+
+    Where memory is short, features of older frames go before any frame does.
+    """
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
         self._lock = threading.Lock()
@@ -155,10 +158,11 @@ class FrameCache:
         Raises:
             ImageError: the frame cannot be read as an image.
         """
-        if frame.features is None:
-            frame.features = model.embed_image(frame.image_rgb())
+        features = frame.features
+        if features is None:
+            features = frame.features = model.embed_image(frame.image_rgb())
             self.trim()
-        return frame.features
+        return features
 
     def trim(self) -> None:
         """Keep to the bounds again after a frame has grown."""
@@ -202,8 +206,16 @@ class FrameCache:
         return sum(frame.nbytes for frame in self._frames.values())
 
     def _evict(self) -> None:
+        while len(self._frames) > self._max_frames:
+            self._frames.popitem(last=False)
         # The newest frame stays even when it alone is over the memory bound: without it nothing
         # could be decoded at all.
-        while len(self._frames) > self._max_frames or (
-                len(self._frames) > 1 and self._nbytes() > self._max_bytes):
+        # Features can be computed again, images do not come again.
+        over = self._nbytes() - self._max_bytes
+        for frame in tuple(self._frames.values())[:-1]:
+            if over <= 0:
+                return
+            before, frame.features = frame.nbytes, None
+            over -= before - frame.nbytes
+        while len(self._frames) > 1 and self._nbytes() > self._max_bytes:
             self._frames.popitem(last=False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from samtok_ros.errors import ConfigError, ImageError, SpanError
 from samtok_ros.masks.boxes import with_mask
-from samtok_ros.masks.prompt_shapes import prompt_shapes
+from samtok_ros.masks.prompt_shapes import draw_prompts
 from samtok_ros.regions import BoxPrompt, ImageSize, PointPrompt, Region
 from samtok_ros.runtime.backend import LoadedMaskModel, Masks
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
@@ -38,6 +38,9 @@ class MaskAccess(Protocol):
 
     def encode(self, frame: Frame, masks: np.ndarray) -> np.ndarray:
         """Return (N, D) int64 codes of (N, H, W) bool masks, none of them empty."""
+
+    def encode_crop(self, image_rgb: np.ndarray, mask: np.ndarray) -> Codes:
+        """Return the codes of an (h, w) bool mask in a picture that is no frame."""
 
     def draw_prompts(self, frame: Frame, prompts: Sequence[Prompt]) -> np.ndarray:
         """Return (N, H, W) bool masks of the things that boxes or points show."""
@@ -70,11 +73,17 @@ class LocalMaskAccess:
             ImageError: a mask is empty or of another size, or there are too many.
         """
         check_mask_memory(len(masks), frame.size)
-        features = self._features_of(frame)
+        features = self.features_of(frame)
         with self._statistics.measure('encode'):
             parts = [self.loaded.model.encode(features, batch)
                      for batch in batches(masks, frame.size)]
         return _joined(parts, (0, self.loaded.codebook_depth), np.int64)
+
+    def encode_crop(self, image_rgb: np.ndarray, mask: np.ndarray) -> Codes:
+        """See MaskAccess; its features are used once and not kept."""
+        with self._statistics.measure('embed'):
+            features = self.loaded.model.embed_image(image_rgb)
+        return tuple(self.loaded.model.encode(features, mask[None])[0].tolist())
 
     def draw_prompts(self, frame: Frame, prompts: Sequence[Prompt]) -> np.ndarray:
         """See MaskAccess.
@@ -136,19 +145,20 @@ class LocalMaskAccess:
             raise ConfigError(f'they belong to mask tokenizer {tokenizer_id!r}, here is {ours!r}',
                               fix='give both nodes the same model')
 
-    def _draw_prompts(self, features: object, prompts: Sequence[Prompt]) -> Masks:
-        model = self.loaded.model
-        if self.loaded.reads_prompts:
-            return model.draw_prompts(features, prompts)
-        # Through its own words, such a model makes of a rough shape the thing that is there.
-        shapes = prompt_shapes(prompts, features.size)
-        return model.decode(features, model.encode(features, shapes))
+    def features_of(self, frame: Frame) -> object:
+        """Return the features of a frame, computed when they are first needed.
 
-    def _features_of(self, frame: Frame) -> object:
-        if frame.features is not None:
-            return frame.features
+        Raises:
+            ImageError: the frame cannot be read as an image.
+        """
+        features = frame.features
+        if features is not None:
+            return features
         with self._statistics.measure('embed'):
             return self._frames.features_of(frame, self.loaded.model)
+
+    def _draw_prompts(self, features: object, prompts: Sequence[Prompt]) -> Masks:
+        return draw_prompts(self.loaded.model, self.loaded.reads_prompts, features, prompts)
 
     def _in_batches(
         self, frame: Frame, items: Sequence[Item],
@@ -157,7 +167,7 @@ class LocalMaskAccess:
         """Return (N, H, W) bool masks and (N,) float32 scores of many items."""
         size = frame.size
         check_mask_memory(len(items), size)
-        features = self._features_of(frame)
+        features = self.features_of(frame)
         with self._statistics.measure('decode'):
             parts = [draw(features, batch) for batch in batches(items, size)]
         return (_joined([part.masks for part in parts], (0, size.height, size.width), np.bool_),

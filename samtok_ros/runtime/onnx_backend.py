@@ -12,7 +12,7 @@ from samtok_ros.errors import CheckpointError
 from samtok_ros.model_directory import resolve_model
 from samtok_ros.onnx.load import OnnxSettings, load_onnx
 from samtok_ros.onnx.manifest import MANIFEST_FILE
-from samtok_ros.runtime.backend import GroundingModel, LoadedMaskModel
+from samtok_ros.runtime.backend import GroundingModel, LoadedMaskModel, no_video_memory
 
 
 class OnnxBackend:
@@ -32,8 +32,10 @@ class OnnxBackend:
         return TorchBackend(replace(self._settings, backend='torch', provider='auto'),
                             ).load_grounding()
 
-    def load_masks(self) -> LoadedMaskModel:
-        """See Backend."""
+    def load_masks(self, video_memory: bool = False) -> LoadedMaskModel:
+        """See Backend; the memory is not exported."""
+        if video_memory:
+            raise no_video_memory('an export')
         settings = self._settings
         loaded = load_onnx(resolve_model(settings.name),
                            OnnxSettings(settings.device, settings.dtype, settings.provider))

@@ -29,6 +29,8 @@ class SharedRuntime:
         self.frames = FrameCache(1, 1)
         self.mask_access: MaskAccess | None = None
         """Set while a mask tokenizer is configured in this process; for the worker thread only."""
+        self.goal_cleared: Callable[[], None] = lambda: None
+        """Told when the standing goal is cleared otherwise than by a message, from any thread."""
         self._lock = threading.Lock()
         self._users: dict[str, SharedSettings] = {}
         self._listeners: list[Callable[[Frame], None]] = []

@@ -9,8 +9,11 @@ from dataclasses import replace
 from functools import partial
 
 from samtok_ros.errors import ConfigError, DeviceError, SamtokError
+from samtok_ros.image.zoom import ZoomRule
 from samtok_ros.language.generation import GenerationLimits
-from samtok_ros.language.instructions import Round
+from samtok_ros.language.instructions import Instruction, Picture, RegionReference, Round
+from samtok_ros.language.spoken_regions import answer_record
+from samtok_ros.language.tasks import zoomed_in
 from samtok_ros.runtime.answer_results import (
     answer_result,
     close_answer,
@@ -19,11 +22,11 @@ from samtok_ros.runtime.answer_results import (
 )
 from samtok_ros.runtime.backend import AnswerUpdate, GroundingModel, Question
 from samtok_ros.runtime.conversations import Conversations
-from samtok_ros.runtime.mask_access import MaskAccess
+from samtok_ros.runtime.mask_access import Codes, MaskAccess
 from samtok_ros.runtime.memory import explained
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import FrameResult, Goal
-from samtok_ros.runtime.references import codes_of_references
+from samtok_ros.runtime.references import codes_of_references, crop_of
 from samtok_ros.runtime.requests import Task, instruction_of, need_drawing
 from samtok_ros.runtime.shared import SharedRuntime
 from samtok_ros.runtime.statistics import Statistics
@@ -47,6 +50,7 @@ class Speaker:
             conversations: earlier rounds, and where this one goes.
         """
         self.model: GroundingModel | None = None
+        self.zoom = ZoomRule(0.0)
         self._runtime = runtime
         self._problems = problems
         self._statistics = statistics
@@ -65,9 +69,8 @@ class Speaker:
         codes = codes_of_references(frame, ticket.references, self._access_for(ticket))
         key = (request.conversation_id, frame.stamp_ns)
         history, epoch = self._conversations.history(key)
-        question = Question(
-            instruction_of(request, codes), request.text if request.task is Task.GROUND else '',
-            history, weakref.ref(frame))
+        instruction = self._closer(ticket, instruction_of(request, codes), codes)
+        question = Question(instruction, request.default_label, history, weakref.ref(frame))
         with self._statistics.measure('answer'):
             said = self._say(ticket, question, gate)
         if isinstance(said, Outcome):
@@ -77,6 +80,23 @@ class Speaker:
         if said.answer.finish_reason != 'cancelled':
             self._conversations.add(key, Round(question.instruction, said.answer.text), epoch)
         return self._with_masks(ticket, self._result(ticket, said), gate)
+
+    def _closer(
+        self, ticket: Ticket, instruction: Instruction, codes: tuple[Codes, ...],
+    ) -> Instruction:
+        """Return an instruction that shows a small region enlarged, where that is wanted."""
+        if not self.zoom.below or ticket.request.trained_task != 'region_caption':
+            return instruction
+        access = self._runtime.mask_access
+        if access is None:
+            self._problems.report('zoom_skipped', 'zoom_below is set, but the mask tokenizer is in '
+                                  'another process: the region is not shown enlarged')
+            return instruction
+        crop = crop_of(ticket.frame, ticket.references[0], codes[0], self.zoom, access)
+        if crop is None:
+            return instruction
+        closer = RegionReference(access.encode_crop(crop.image_rgb, crop.mask))
+        return zoomed_in(instruction, Picture(crop.image_rgb), closer)
 
     def _access_for(self, ticket: Ticket) -> MaskAccess | None:
         access = self._runtime.mask_access
@@ -118,8 +138,9 @@ class Speaker:
         close_answer(ticket.frame, update)
         message = self._report('answer_failed', f'no answer for image {ticket.frame.stamp_ns}',
                                reason)
-        return Outcome(Ended.ABORTED, message, failed_result(
-            ticket.frame, Goal(0, ticket.request.text), self.model.tokenizer_id, update, message))
+        result = failed_result(
+            ticket.frame, Goal(0, ticket.request.text), self.model.tokenizer_id, update, message)
+        return Outcome(Ended.ABORTED, message, self._with_record(ticket, result, update))
 
     def _report(self, kind: str, what: str, reason: Exception) -> str:
         """Report a failure; return what the caller is told of it."""
@@ -136,7 +157,20 @@ class Speaker:
     def _result(self, ticket: Ticket, update: AnswerUpdate) -> FrameResult:
         result = answer_result(ticket.frame, Goal(0, ticket.request.text),
                                self.model.tokenizer_id, update)
+        if update.complete:
+            result = self._with_record(ticket, result, update)
         return replace(result, message=ticket.stop.message) if ticket.stop else result
+
+    def _with_record(
+        self, ticket: Ticket, result: FrameResult, update: AnswerUpdate | None,
+    ) -> FrameResult:
+        """Return a result with the answer read as a program wants it, as far as it goes."""
+        if update is None:
+            return result
+        request = ticket.request
+        choice_count = request.question.choice_count if request.task is Task.ASK else 0
+        return replace(result, record=answer_record(
+            update.answer, self.model.vocabulary, request.default_label, choice_count))
 
     def _with_masks(self, ticket: Ticket, result: FrameResult, gate: ProgressGate) -> Outcome:
         """Return what was said with masks, unless it was stopped or nobody here can draw."""

@@ -14,8 +14,14 @@ from samtok_ros.language.spoken_regions import spoken_answer
 from samtok_ros.language.vlm import VisionLanguageModel
 from samtok_ros.model_directory import model_name, resolve_model
 from samtok_ros.regions import Answer
-from samtok_ros.runtime.backend import UNFINISHED, AnswerUpdate, LoadedMaskModel, Question
-from samtok_ros.tokenizer.checkpoint import tokenizer_id
+from samtok_ros.runtime.backend import (
+    UNFINISHED,
+    AnswerUpdate,
+    LoadedMaskModel,
+    Question,
+    no_video_memory,
+)
+from samtok_ros.tokenizer.checkpoint import has_video_memory, tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.words.answers import is_no_target
@@ -36,15 +42,18 @@ class TorchBackend:
         dtype = choose_dtype(self._settings.dtype, device)
         model = VisionLanguageModel.load(
             model_dir, device, dtype, MaskVocabulary(sizes.codebook_size, sizes.codebook_depth))
+        model.thinks = self._settings.thinks
         return TorchGroundingModel(model, model_name(model_dir), device, tokenizer_id(model_dir),
                                    _facts(device, dtype))
 
-    def load_masks(self) -> LoadedMaskModel:
+    def load_masks(self, video_memory: bool = False) -> LoadedMaskModel:
         """See Backend."""
         model_dir = resolve_model(self._settings.name)
+        if video_memory and not has_video_memory(model_dir):
+            raise no_video_memory(model_name(model_dir))
         device = choose_device(self._settings.device)
         dtype = choose_dtype(self._settings.dtype, device)
-        model = MaskTokenizer.load(model_dir, device, dtype)
+        model = MaskTokenizer.load(model_dir, device, dtype, video_memory)
         return LoadedMaskModel(model, model_name(model_dir), device, model.config.codebook_size,
                                model.config.codebook_depth, _facts(device, dtype),
                                model.config.reads_prompts)

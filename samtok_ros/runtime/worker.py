@@ -31,7 +31,8 @@ class Priority(IntEnum):
     SERVICE = 1
     QUESTION = 2
     WORDS = 3
-    STREAM = 4
+    TRACK = 4
+    STREAM = 5
 
 
 class Worker:

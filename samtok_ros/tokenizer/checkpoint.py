@@ -182,6 +182,15 @@ def is_video_memory(name: str) -> bool:
     return name.startswith(VIDEO_PREFIXES)
 
 
+def has_video_memory(model_dir: Path) -> bool:
+    """Say whether a model directory holds SAM2's video memory.
+
+    Raises:
+        CheckpointError: files are missing or damaged.
+    """
+    return any(map(is_video_memory, read_weights(find_weights(model_dir))))
+
+
 def save_network(
     network: MaskTokenizerNetwork, model_dir: Path, dtype: torch.dtype = torch.float32,
 ) -> None:

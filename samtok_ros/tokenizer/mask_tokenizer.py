@@ -6,6 +6,7 @@ batch. Shapes: N regions, D codebook depth, H W source pixels.
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,7 @@ class MaskTokenizer:
             model_dir: in the published layout or in ours.
             device: a torch device.
             dtype: see above.
-            video_memory: load SAM2's video memory too, for code of your own; nothing here uses it.
+            video_memory: load SAM2's video memory too, for `VideoTracker`.
         Raises:
             CheckpointError: files are missing, damaged or do not fit.
             DeviceError: the device is not there.
@@ -123,7 +124,7 @@ class MaskTokenizer:
         size = check_rgb(image_rgb)
         square = resize_to_square(image_rgb, self.config.image_size)
         pixels = torch.tensor(square, device=self.device).permute(2, 0, 1).unsqueeze(0).float()
-        with self._inference():
+        with self.inference():
             return ImageFeatures(size, self.network.sam.embed_image(pixels))
 
     def embed_masks(self, features: ImageFeatures, masks: np.ndarray) -> torch.Tensor:
@@ -142,7 +143,7 @@ class MaskTokenizer:
             prompts = masks_to_prompts(torch.as_tensor(masks, device=self.device),
                                        self.config.low_res_size)
             sparse, dense = sam.embed_mask_prompts(prompts, box_unit.to(self.device))
-            with self._inference():
+            with self.inference():
                 return sam.read_masks(self._maps(features, len(masks)), sparse, dense)
 
     def encode(self, features: ImageFeatures, masks: np.ndarray) -> np.ndarray:
@@ -171,7 +172,7 @@ class MaskTokenizer:
         Arguments and errors are those of `decode`, which keeps the best one.
         """
         missing_as_zero = (options or DecodeOptions()).missing_as_zero
-        with self._inference():
+        with self.inference():
             embeddings = self.network.quantizer.codes_to_embeddings(
                 torch.as_tensor(codes, dtype=torch.int64, device=self.device), missing_as_zero)
             return self.network.sam.decode_embeddings(self._maps(features, len(embeddings)),
@@ -230,7 +231,7 @@ class MaskTokenizer:
             tokens = self.network.sam.embed_points(
                 torch.as_tensor(group.points, device=self.device),
                 torch.tensor([group.labels] * count, device=self.device))
-        with self._inference():
+        with self.inference():
             return self.network.sam.decode_tokens(self._maps(features, count), tokens,
                                                   group.one_mask).best()
 
@@ -256,7 +257,8 @@ class MaskTokenizer:
     def _maps(self, features: ImageFeatures, count: int) -> FeatureMaps:
         return features.maps.for_regions(torch.zeros(count, dtype=torch.int64, device=self.device))
 
-    def _inference(self) -> '_InferenceScope':
+    def inference(self) -> AbstractContextManager[None]:
+        """Return the scope in which the network runs: no gradients, and the number format."""
         return _InferenceScope(self.device.type, self.dtype)
 
 

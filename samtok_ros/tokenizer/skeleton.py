@@ -16,7 +16,7 @@ _FILLERS = frozenset({'uniform_', 'normal_', 'kaiming_uniform_', 'fill_', 'zero_
 """Initialisers of torch, and what those do that cannot be caught by their own name."""
 
 
-class _WithoutMemory(TorchFunctionMode):
+class WithoutMemory(TorchFunctionMode):
     """Puts new weights on the meta device and skips their initialisers, and nothing else.
 
     `torch.device('meta')` would also take away small tables that constructors compute and read;
@@ -46,7 +46,7 @@ def build_skeleton(
         config: sizes.
         video_memory: with SAM2's memory modules, which single images do not need.
     """
-    with _WithoutMemory():
+    with WithoutMemory():
         network = MaskTokenizerNetwork(config)
         if video_memory:
             add_video_memory_(network.sam, config)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SAM2's video memory: part of the published files, never called for single images.
 
-Built only on request, so that a published file can be loaded, checked and written back whole.
+Built only on request: to follow things by it (`video_tracker`), or so that a published file can be
+loaded, checked and written back whole.
 """
 
 import torch
@@ -16,6 +17,11 @@ from samtok_ros.tokenizer.config import MaskTokenizerConfig
 
 MEMORY_SLOTS = 7
 MEMORY_DIM = 64
+VIDEO_PARTS = ('memory_attention', 'memory_encoder', 'mask_downsample', 'obj_ptr_proj',
+               'obj_ptr_tpos_proj', 'maskmem_tpos_enc', 'no_mem_pos_enc', 'no_obj_ptr',
+               'no_obj_embed_spatial')
+"""What belongs to it among the parts of SAM2."""
+
 _ATTENTION_LAYERS = 4
 _FUSER_LAYERS = 2
 

@@ -16,6 +16,7 @@ from lifting_bench import (
     make_lifting,
     region,
 )
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import PointCloud2
 
 from samtok_ros.msg import LiftedTarget, RegionMask, RegionMasks
@@ -178,6 +179,21 @@ def test_stamps_when_they_step_back_then_the_target_is_withdrawn_and_work_goes_o
     bench.say(START_NS)
     assert 'no depth image has the stamp' in bench.box.wait(
         lambda m: stamp_ns(m) == START_NS and 'no depth' in m.message).message
+
+
+def test_clock_when_it_jumps_back_then_the_target_is_withdrawn(world):
+    with running_nodes(world.domain, {'autostart': True, 'use_sim_time': True}, make_lifting):
+        bench = LiftingBench(world.peer)
+        clock = world.peer.publisher(Clock, '/clock')
+        clock.publish(Clock(clock=info_message(START_NS + 100 * MS).header.stamp))
+        world.peer.value('lifting', 'time', 'now_s', lambda text: text == '1700000000.223')
+        assert bench.lift(START_NS).age == pytest.approx(0.1)
+        clock.publish(Clock(clock=info_message(START_NS - 5000 * MS).header.stamp))
+        box = bench.box_of(START_NS, lambda m: m.status == LiftedTarget.REFUSED)
+        check_refused(bench, box, 'time jumped back')
+        bench.say(START_NS)
+        box = bench.box_of(START_NS, lambda m: 'no depth' in m.message)
+        assert 'no depth image has come' in box.message, 'it was of the time that is gone'
 
 
 def test_masks_when_they_stop_then_the_target_is_withdrawn(bench):

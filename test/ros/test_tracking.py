@@ -3,12 +3,13 @@
 
 import numpy as np
 import pytest
-from harness import FAKE, REPLAY, SECOND_NS, START_NS, Scene, stamp_ns
+from harness import FAKE, REPLAY, SECOND_NS, START_NS, Scene, stamp_ns, wait_until
 from mask_bench import CORNER, MIDDLE, TOP, MaskBench
 from std_srvs.srv import Trigger
 
 from samtok_ros.masks.rle import rle_to_mask
-from samtok_ros.msg import Goal, MaskWords, RegionMasks
+from samtok_ros.msg import Goal, MaskWords, RegionMasks, RegionReference
+from samtok_ros.srv import AskRegion
 
 STEP_NS = SECOND_NS // 30
 
@@ -22,7 +23,7 @@ class TrackBench(MaskBench):
         # Images of noise have no colours to be told apart by.
         super().__init__(world, **{'track.policy': 'redecode', 'track.max_colour_change': 255.0,
                                    **parameters})
-        self.goals = self.peer.publisher(Goal, 'goal')
+        self.goals = self.peer.publisher(Goal, 'goal', wait=False)
 
     def tracked(self, ns):
         return self.masks.wait(lambda m: stamp_ns(m) == ns and m.origin == RegionMasks.TRACKED)
@@ -82,6 +83,7 @@ def test_goal_when_it_changes_then_nothing_is_followed_and_the_target_is_empty(
     bench = TrackBench(world)
     bench.ask(START_NS, MIDDLE)
     assert bench.target_of(START_NS).any()
+    wait_until(bench.goals.get_subscription_count, 'the mask tokenizer reads goals')
     bench.goals.publish(Goal(text=text))
     end = bench.masks.wait(lambda m: m.status == RegionMasks.CANCELLED)
     assert (end.origin, stamp_ns(end)) == (RegionMasks.TRACKED, START_NS)
@@ -94,6 +96,15 @@ def test_goal_when_it_changes_then_nothing_is_followed_and_the_target_is_empty(
     bench.say(START_NS + STEP_NS, MIDDLE, goal=text or 'mugs', goal_id=2)
     bench.masks.wait(lambda m: stamp_ns(m) == START_NS + STEP_NS and not m.origin)
     assert [m for m in bench.masks.messages if m.origin] == [end]
+
+
+def test_goals_when_nothing_was_answered_yet_then_nobody_is_made_to_believe_they_are_read(world):
+    bench = TrackBench(world)
+    bench.show(START_NS)
+    bench.peer.value('mask_tokenizer', 'inference', 'frames_in', lambda value: value == '1')
+    assert bench.goals.get_subscription_count() == 0
+    bench.say(START_NS, MIDDLE)
+    wait_until(bench.goals.get_subscription_count, 'the mask tokenizer reads goals')
 
 
 def test_answer_when_nothing_fits_then_nothing_is_followed_any_more(world):
@@ -132,6 +143,11 @@ def test_image_when_its_answer_is_still_spoken_then_it_has_masks_before_and_clea
     tracked = scene.masks.wait(lambda m: stamp_ns(m) == later)
     assert (tracked.origin, answer_stamp(tracked)) == (RegionMasks.TRACKED, START_NS)
     assert [(mask.track_id, mask.lost) for mask in tracked.masks] == [(1, False)]
+    if len(programs) == 1:  # Requests can point at what is followed, by its number.
+        asked = world.peer.call(AskRegion, 'ask_region', stamp=tracked.header.stamp,
+                                text='What is <region:1>?', regions=[RegionReference(
+                                    kind=RegionReference.ID, id=tracked.masks[0].id)])
+        assert asked.success, asked.message
     assert world.peer.call(Trigger, 'clear').success
     end = scene.masks.wait(lambda m: m.origin and m.status == RegionMasks.CANCELLED)
     assert all(mask.lost and not mask.area_px for mask in end.masks)

@@ -111,6 +111,16 @@ def test_child_when_stopped_then_it_gets_an_interrupt_and_its_status_comes_back(
     assert process.last_lines(1) == 'down'
 
 
+def test_child_when_we_were_told_to_ignore_interrupts_then_it_hears_them_all_the_same(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell does for what ends in &
+    try:
+        with child(tmp_path, 'import time\nprint("up")\ntime.sleep(60)') as process:
+            wait_for_line(process, 'up')
+            process.stop()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_child_when_it_will_not_end_then_it_is_killed_and_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr('samtok_ros.demo.processes._STOP_WAIT_S', 0.5)
     process = child(tmp_path, 'import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n'

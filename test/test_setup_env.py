@@ -41,7 +41,7 @@ def plan(tmp_path):
     for name in ('CMakeLists.txt', 'package.xml', 'tools/program.py.in', 'tools/samtok_venv.py',
                  'msg/Goal.msg', 'samtok_ros/words/vocabulary.py'):
         (root / name).write_text(name)
-    for lock in ('core', 'train', 'ros', 'dev', 'sam2'):
+    for lock in ('core', 'train', 'eval', 'ros', 'dev', 'sam2'):
         (root / 'requirements' / f'{lock}.txt').write_text(f'{lock}==1\n')
     (root / '.venv').mkdir()
     return setup_env.Plan(root, root / '.venv', '')

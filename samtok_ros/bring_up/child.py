@@ -34,7 +34,7 @@ class Child:
             [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors='replace', env=_environment(),
             # A group of its own: Ctrl-C in the terminal reaches it through us alone, once.
-            start_new_session=True, preexec_fn=die_with_parent)
+            start_new_session=True, preexec_fn=end_with_parent)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         threading.Thread(target=self._wait, daemon=True).start()
@@ -71,8 +71,10 @@ def ending_text(status: int) -> str:
     return signal.Signals(-status).name
 
 
-def die_with_parent() -> None:
-    """Let the kernel send Ctrl-C to a child whose parent was killed; Linux only."""
+def end_with_parent() -> None:
+    """In a child: hear Ctrl-C, and let the kernel send it when the parent was killed (Linux)."""
+    # What a shell starts with & is told to ignore Ctrl-C, and its children with it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == 'linux':
         _LIBC.prctl(_SET_DEATH_SIGNAL, signal.SIGINT)
 

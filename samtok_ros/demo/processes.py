@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from samtok_ros.bring_up.child import die_with_parent
+from samtok_ros.bring_up.child import end_with_parent
 from samtok_ros.errors import DeviceError
 
 _STOP_WAIT_S = 20.0
@@ -56,7 +56,7 @@ class ChildProcess:
                 [str(part) for part in command], stdout=output, stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL, env=environment, cwd=log.parent,
                 # A group of its own: Ctrl-C in the terminal reaches it through us alone.
-                start_new_session=True, preexec_fn=die_with_parent)
+                start_new_session=True, preexec_fn=end_with_parent)
 
     def __enter__(self) -> 'ChildProcess':
         """Do nothing: it runs already."""

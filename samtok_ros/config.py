@@ -243,8 +243,9 @@ class TrackSettings(_Checked):
         'the memory of SAM 2, for models that have it; none with input.every_frame, where each '
         'image is answered', choices=('none', 'hold', 'redecode', 'reencode', 'memory'))
     max_age_s: float = setting(
-        5.0, 'regions of an answer that is older, measured on image stamps, are followed no '
-        'longer, which is said', unit='s', bounds=(0.1, 3600.0), live=True)
+        30.0, 'regions of an answer that is older, measured on image stamps, are followed no '
+        'longer, which is said; more than the model takes for two answers', unit='s',
+        bounds=(0.1, 3600.0), live=True)
     max_colour_change: float = setting(
         50.0, 'a thing whose mean red, green or blue differs more from that in the image of the '
         'answer is lost; 255.0 believes every colour', bounds=(0.0, 255.0), live=True)

@@ -86,9 +86,6 @@ def _add_grpo(steps) -> None:
     parser.add_argument('--families', nargs='+', choices=_FAMILIES, metavar='FAMILY',
                         help='what is asked, in equal shares; some of ' + ', '.join(_FAMILIES)
                         + ' (default: goals, most of them for single things)')
-    parser.add_argument('--candidates', type=not_negative, default=3000,
-                        help='prompts to try out first, to find those that the model is sometimes '
-                        'right on (default: %(default)s)')
     parser.add_argument('--steps', type=positive, default=120,
                         help='of 8 prompts with 8 answers each; the learning rate falls to 0 until '
                         'the last one (default: %(default)s)')
@@ -197,6 +194,6 @@ def run_grpo(arguments: argparse.Namespace) -> None:
     out = train_grpo(
         ReinforcementInputs(resolve_model(arguments.model), SceneStore(arguments.scenes),
                             arguments.run_dir, validation),
-        ReinforcementConfig(reward=arguments.reward, mix=mix, candidates=arguments.candidates,
-                            steps=arguments.steps, seed=arguments.seed))
+        ReinforcementConfig(reward=arguments.reward, mix=mix, steps=arguments.steps,
+                            seed=arguments.seed))
     print(f'model in {out}')

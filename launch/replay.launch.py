@@ -27,7 +27,7 @@ from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchContext, LaunchDescription
 from samtok_ros.bring_up.programs import depth_topics
-from samtok_ros.ros_names import BOTH, NODES, TOPICS
+from samtok_ros.interface.ros_names import BOTH, NODES, TOPICS
 
 # Time for the player's publishers to find their subscriptions; what they send before is lost.
 DISCOVERY_S = '3.0'

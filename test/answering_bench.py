@@ -6,13 +6,6 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from samtok_ros.config import (
-    CacheSettings,
-    FakeSettings,
-    GroundingSettings,
-    InputSettings,
-    ModelSettings,
-)
 from samtok_ros.errors import ImageError
 from samtok_ros.runtime.answering import Answering
 from samtok_ros.runtime.fake_backend import FakeBackend
@@ -24,6 +17,8 @@ from samtok_ros.runtime.shared import SharedRuntime, SharedSettings
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.tickets import Ended, Stop
 from samtok_ros.runtime.worker import Priority
+from samtok_ros.settings.grounding import GroundingSettings
+from samtok_ros.settings.shared import CacheSettings, FakeSettings, InputSettings, ModelSettings
 
 WAIT_S = 30
 CANCEL = Stop(Ended.CANCELLED, 'cancelled by the client')

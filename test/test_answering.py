@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 from answering_bench import CANCEL, WAIT_S, benches, frame
 
-from samtok_ros.config import GroundingSettings, InputSettings
 from samtok_ros.errors import ConfigError, ImageError, SpanError
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.records import Status
@@ -16,6 +15,8 @@ from samtok_ros.runtime.references import CodesReference
 from samtok_ros.runtime.requests import Request, Task
 from samtok_ros.runtime.tickets import Ended, Phase, Progress, ProgressGate, Stop
 from samtok_ros.runtime.worker import Priority
+from samtok_ros.settings.grounding import GroundingSettings
+from samtok_ros.settings.shared import InputSettings
 
 
 @pytest.fixture

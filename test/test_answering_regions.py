@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from answering_bench import benches, frame
 
-from samtok_ros.config import GroundingSettings
 from samtok_ros.image.zoom import ZoomRule, zoomed
 from samtok_ros.language.instructions import Picture
 from samtok_ros.masks.rle import mask_to_rle
 from samtok_ros.regions import BoxPrompt, PointPrompt, Region
 from samtok_ros.runtime.references import CodesReference, IdReference, RunsReference
 from samtok_ros.runtime.tickets import Ended
+from samtok_ros.settings.grounding import GroundingSettings
 
 
 @pytest.fixture

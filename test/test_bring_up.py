@@ -14,10 +14,10 @@ from samtok_ros.bring_up.installed import find_program, find_shared
 from samtok_ros.bring_up.parameter_file import check_parameter_file
 from samtok_ros.bring_up.programs import SHOWN_TOPICS, command_line, programs_to_start
 from samtok_ros.cli.main import build_parser
-from samtok_ros.config import SETTINGS_OF_NODE
-from samtok_ros.config_fields import build_settings, setting_fields, settings_values
 from samtok_ros.errors import ConfigError
-from samtok_ros.ros_names import BOTH
+from samtok_ros.interface.ros_names import BOTH
+from samtok_ros.settings.fields import build_settings, setting_fields, settings_values
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 ROOT = Path(__file__).resolve().parents[1]
 FIELDS = {field.name: field for field in setting_fields(SETTINGS_OF_NODE['grounding'])}

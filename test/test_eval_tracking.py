@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from samtok_ros.cli.main import main
-from samtok_ros.config import FakeSettings
 from samtok_ros.errors import SamtokError
 from samtok_ros.evaluation.tracking import (
     LAGS,
@@ -21,6 +20,7 @@ from samtok_ros.evaluation.tracking_report import draw_plot, figures, life_figur
 from samtok_ros.evaluation.tracking_scenes import Sequence, SequenceFrame
 from samtok_ros.evaluation.tracking_signals import SignalSample, signal_figures
 from samtok_ros.runtime.fake_backend import FakeBackend
+from samtok_ros.settings.shared import FakeSettings
 
 
 def life(visible, alive, iou=0.0, lost=False, switched=False, kind='camera'):
@@ -89,9 +89,9 @@ def test_sequence_when_the_thing_is_taken_away_then_holding_on_to_it_is_false_al
 @pytest.fixture(scope='module')
 def small_run(tmp_path_factory):
     """One sequence with a camera that moves and one with a thing that is hidden, with truth."""
-    from samtok_ros.config import ModelSettings
     from samtok_ros.evaluation.tracking_scenes import sequences
     from samtok_ros.runtime.torch_backend import TorchBackend
+    from samtok_ros.settings.shared import ModelSettings
 
     try:
         found = list(sequences(2, 0, (240, 320), frames=61, kinds=('camera', 'occlusion')))

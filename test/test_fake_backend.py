@@ -4,7 +4,6 @@
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings, ModelSettings
 from samtok_ros.errors import CheckpointError, SpanError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import (
@@ -15,6 +14,7 @@ from samtok_ros.language.instructions import (
 )
 from samtok_ros.runtime.backend import UNFINISHED, Question, make_backend
 from samtok_ros.runtime.fake_backend import FakeBackend
+from samtok_ros.settings.shared import FakeSettings, ModelSettings
 
 
 def image(seed=0):

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings, GroundingSettings, InputSettings, LimitSettings
 from samtok_ros.errors import ConfigError, ImageError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import goal_instruction
@@ -20,6 +19,8 @@ from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import Status
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.worker import Priority, Worker
+from samtok_ros.settings.grounding import GroundingSettings, LimitSettings
+from samtok_ros.settings.shared import FakeSettings, InputSettings
 
 WAIT_S = 30
 

@@ -12,9 +12,9 @@ from message_samples import class_of, fill
 
 from samtok_ros.cli.main import main
 from samtok_ros.errors import ConfigError
-from samtok_ros.interface_docs import command_of, definition, in_namespace, page, quoted, rows_of
-from samtok_ros.ros_names import CALLS, NODE_TOPICS, NODES, TOPICS
-from samtok_ros.security_policy import PEER, PROCESSES, CameraTopics, policy, rules_of
+from samtok_ros.interface.docs import command_of, definition, in_namespace, page, quoted, rows_of
+from samtok_ros.interface.ros_names import CALLS, NODE_TOPICS, NODES, TOPICS
+from samtok_ros.interface.security_policy import PEER, PROCESSES, CameraTopics, policy, rules_of
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / 'config' / 'sros2' / 'policy.xml'
@@ -28,7 +28,7 @@ def definitions():
 
 def test_page_when_compared_then_it_is_what_the_definitions_say():
     text = (ROOT / 'docs' / 'interfaces.md').read_text(encoding='utf-8')
-    assert text == page(ROOT), 'run: python -m samtok_ros.interface_docs .'
+    assert text == page(ROOT), 'run: python -m samtok_ros.interface.docs .'
 
 
 @pytest.mark.parametrize('path', definitions(), ids=lambda path: path.name)
@@ -111,7 +111,7 @@ def test_viewers_when_read_then_they_show_topics_of_ours():
 
 def test_policy_when_compared_then_the_file_is_the_one_for_the_defaults(capsys):
     assert POLICY.read_text(encoding='utf-8') == policy(), (
-        'run: python -m samtok_ros.security_policy > config/sros2/policy.xml')
+        'run: python -m samtok_ros.interface.security_policy > config/sros2/policy.xml')
     assert main(['policy']) == 0
     assert capsys.readouterr().out == policy()
 

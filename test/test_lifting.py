@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from lifting_scene import CAMERA, SIZE, TABLE_M, TOP_M, K, P, looking_down
 
-from samtok_ros.config import PointSettings, QualitySettings
 from samtok_ros.errors import ImageError
 from samtok_ros.image.encodings import depth_to_metres
 from samtok_ros.lifting.alignment import measure_alignment
@@ -19,6 +18,7 @@ from samtok_ros.lifting.support_plane import SupportPlane, find_support
 from samtok_ros.lifting.target import LiftStatus, lift_target
 from samtok_ros.lifting.target_points import erode, lift_mask
 from samtok_ros.regions import ImageSize
+from samtok_ros.settings.lifting import PointSettings, QualitySettings
 
 SETTINGS = PointSettings(), QualitySettings()
 

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 from lifting_scene import CAMERA, SIZE, looking_down
 
-from samtok_ros.config import LiftingSettings, SceneSettings
-from samtok_ros.config_fields import build_settings
 from samtok_ros.errors import ImageError
 from samtok_ros.lifting.target import LiftStatus
 from samtok_ros.runtime.lifting_pairs import LiftingPairs
@@ -24,6 +22,8 @@ from samtok_ros.runtime.lifting_work import (
     withdrawn,
 )
 from samtok_ros.runtime.records import Origin, Status
+from samtok_ros.settings.fields import build_settings
+from samtok_ros.settings.lifting import LiftingSettings, SceneSettings
 
 MS = 1_000_000
 NOW = 1_000_000 * MS

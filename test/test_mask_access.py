@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings
 from samtok_ros.errors import ConfigError, ImageError, SpanError
 from samtok_ros.masks.scores import iou
 from samtok_ros.regions import BoxPrompt, ImageSize, PointPrompt, Region
@@ -15,6 +14,7 @@ from samtok_ros.runtime.fake_backend import FakeBackend
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.mask_access import LocalMaskAccess, batches, check_mask_memory
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.settings.shared import FakeSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -162,8 +162,8 @@ def test_access_when_a_real_network_is_behind_it_then_parts_and_wholes_are_the_s
 def test_draw_prompts_when_the_model_reads_none_then_rough_shapes_become_the_thing():
     from PIL import Image
 
-    from samtok_ros.config import ModelSettings
     from samtok_ros.runtime.torch_backend import TorchBackend
+    from samtok_ros.settings.shared import ModelSettings
 
     table_rgb = np.asarray(Image.open(ROOT / 'examples/table.jpg').convert('RGB'))
     loaded = TorchBackend(ModelSettings(device='cpu')).load_masks()

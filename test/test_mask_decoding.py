@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings, MaskTokenizerSettings, WordsSettings
 from samtok_ros.errors import DeviceError
 from samtok_ros.masks.boxes import box_of_mask
 from samtok_ros.regions import ImageSize, Region
@@ -18,6 +17,8 @@ from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.worker import Priority, Worker
+from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings, WordsSettings
+from samtok_ros.settings.shared import FakeSettings
 
 WAIT_S = 30
 SIZE = ImageSize(48, 64)

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings, MaskTokenizerSettings, TrackSettings
 from samtok_ros.errors import DeviceError, ImageError
 from samtok_ros.regions import ImageSize, Region
 from samtok_ros.runtime.fake_backend import FakeBackend
@@ -17,6 +16,8 @@ from samtok_ros.runtime.records import FrameResult, Origin, Status
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.tracking import MaskTracking
 from samtok_ros.runtime.worker import Priority, Worker
+from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings, TrackSettings
+from samtok_ros.settings.shared import FakeSettings
 from samtok_ros.tracking.policies import Redecode, make_policy
 
 WAIT_S = 30

@@ -180,7 +180,7 @@ def test_node_and_runtime_when_imported_and_run_then_torch_is_not_there(exported
 import sys
 import numpy as np
 from pathlib import Path
-from samtok_ros.config import FakeSettings, ModelSettings
+from samtok_ros.settings.shared import FakeSettings, ModelSettings
 from samtok_ros.regions import PointPrompt
 from samtok_ros.runtime.backend import make_backend
 import samtok_ros.cli.build_engines, samtok_ros.onnx.build

@@ -236,8 +236,8 @@ def test_export_when_a_package_is_missing_then_it_is_named(monkeypatch, capsys):
 
 
 def test_grounding_when_only_an_export_is_named_then_it_says_what_to_name(export_dir):
-    from samtok_ros.config import FakeSettings, ModelSettings
     from samtok_ros.runtime.backend import make_backend
+    from samtok_ros.settings.shared import FakeSettings, ModelSettings
 
     backend = make_backend(ModelSettings(name=str(export_dir), backend='onnx'), FakeSettings())
     with pytest.raises(CheckpointError, match='holds no language model'):

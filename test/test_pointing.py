@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings
 from samtok_ros.errors import ConfigError, ImageError
 from samtok_ros.language.instructions import RegionReference
 from samtok_ros.pointing import references_to
 from samtok_ros.regions import BoxPrompt, ImageSize, PointPrompt, Region
 from samtok_ros.runtime.fake_backend import FakeBackend, FakeFeatures
+from samtok_ros.settings.shared import FakeSettings
 
 SIZE = ImageSize(48, 64)
 MASK = np.zeros((48, 64), np.bool_)

@@ -11,11 +11,11 @@ import pytest
 
 from samtok_ros.bring_up.arguments import ARGUMENTS
 from samtok_ros.cli.main import build_parser
-from samtok_ros.config import SETTINGS_OF_NODE
-from samtok_ros.config_fields import setting_fields
-from samtok_ros.config_files import parameters_page
+from samtok_ros.interface.ros_names import CALLS, TOPICS
 from samtok_ros.model_directory import EMBEDDED_MODEL, MODELS_DIR
-from samtok_ros.ros_names import CALLS, TOPICS
+from samtok_ros.settings.fields import setting_fields
+from samtok_ros.settings.files import parameters_page
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text(encoding='utf-8')
@@ -131,7 +131,7 @@ def test_launch_arguments_when_named_then_the_launch_files_have_them():
 
 def test_parameter_page_when_compared_then_it_is_what_the_settings_say():
     assert PAGES['docs/parameters.md'] == parameters_page(), (
-        'run: python -m samtok_ros.config_files config')
+        'run: python -m samtok_ros.settings.files config')
     names = {field.name for settings in SETTINGS_OF_NODE.values()
              for field in setting_fields(settings)}
     named = set(re.findall(r'`([a-z_.]+)`', section('Parameters')))

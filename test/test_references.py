@@ -4,7 +4,6 @@
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings
 from samtok_ros.errors import ImageError, SpanError
 from samtok_ros.masks.rle import mask_to_rle
 from samtok_ros.masks.scores import iou
@@ -22,6 +21,7 @@ from samtok_ros.runtime.references import (
     without_masks,
 )
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.settings.shared import FakeSettings
 
 SIZE = ImageSize(48, 64)
 BOX = BoxPrompt(16, 12, 32, 24)

@@ -3,7 +3,6 @@
 
 import pytest
 
-from samtok_ros.config import LimitSettings
 from samtok_ros.errors import ConfigError, SpanError
 from samtok_ros.language.instructions import RegionReference
 from samtok_ros.regions import BoxPrompt
@@ -16,6 +15,7 @@ from samtok_ros.runtime.requests import (
     limits_of,
     need_drawing,
 )
+from samtok_ros.settings.grounding import LimitSettings
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 

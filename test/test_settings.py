@@ -7,20 +7,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from samtok_ros.config import (
-    SETTINGS_OF_NODE,
-    GroundingSettings,
-    InputSettings,
-    MaskTokenizerSettings,
-)
-from samtok_ros.config_fields import (
+from samtok_ros.errors import ConfigError
+from samtok_ros.settings.fields import (
     build_settings,
     setting_fields,
     settings_values,
     value_text,
 )
-from samtok_ros.config_files import REPLAY, config_files, parameters_markdown
-from samtok_ros.errors import ConfigError
+from samtok_ros.settings.files import REPLAY, config_files, parameters_markdown
+from samtok_ros.settings.grounding import GroundingSettings
+from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
+from samtok_ros.settings.shared import InputSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 NODES = sorted(SETTINGS_OF_NODE)
@@ -44,7 +42,7 @@ def read_yaml(name, node):
 @pytest.mark.parametrize('name', ['default.yaml', 'replay.yaml'])
 def test_yaml_file_when_compared_then_it_is_what_the_settings_say(name):
     text = (ROOT / 'config' / name).read_text(encoding='utf-8')
-    assert text == config_files()[name], 'run: python -m samtok_ros.config_files config'
+    assert text == config_files()[name], 'run: python -m samtok_ros.settings.files config'
 
 
 @pytest.mark.parametrize('node', NODES)

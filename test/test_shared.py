@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
-from samtok_ros.config import CacheSettings, InputSettings, ModelSettings
 from samtok_ros.errors import ConfigError
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.shared import SharedRuntime, SharedSettings
+from samtok_ros.settings.shared import CacheSettings, InputSettings, ModelSettings
 
 
 def settings(**cache):

@@ -4,11 +4,11 @@
 import numpy as np
 import pytest
 
-from samtok_ros.config import FakeSettings, ModelSettings
 from samtok_ros.errors import CheckpointError, DeviceError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import Round, goal_instruction, question_instruction
 from samtok_ros.runtime.backend import UNFINISHED, Question, make_backend
+from samtok_ros.settings.shared import FakeSettings, ModelSettings
 
 
 @pytest.fixture(scope='module')

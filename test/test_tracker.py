@@ -4,10 +4,10 @@
 import numpy as np
 import pytest
 
-from samtok_ros.config import TrackSettings
 from samtok_ros.masks.boxes import with_mask
 from samtok_ros.regions import Region
 from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.settings.mask_tokenizer import TrackSettings
 from samtok_ros.tracking.association import associate
 from samtok_ros.tracking.history import MaskHistory
 from samtok_ros.tracking.policies import Reencode

@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 from small_networks import SMALL
 
-from samtok_ros.config import FakeSettings, ModelSettings, TrackSettings
 from samtok_ros.errors import CheckpointError, ConfigError
 from samtok_ros.evaluation.synthetic_network import synthetic_weight
 from samtok_ros.masks.boxes import with_mask
@@ -22,6 +21,8 @@ from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.mask_access import LocalMaskAccess
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.torch_backend import TorchBackend
+from samtok_ros.settings.mask_tokenizer import TrackSettings
+from samtok_ros.settings.shared import FakeSettings, ModelSettings
 from samtok_ros.tokenizer.checkpoint import save_network
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.tokenizer.network import MaskTokenizerNetwork

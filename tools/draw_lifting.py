@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samtok_ros.config import PointSettings, QualitySettings
 from samtok_ros.demo.camera_views import CameraView
 from samtok_ros.demo.lifted_results import LiftedResult
 from samtok_ros.demo.target_picture import draw_target
@@ -20,6 +19,7 @@ from samtok_ros.evaluation.depth_sensor import DepthSensor
 from samtok_ros.evaluation.lifting_scenes import LiftingScene, LiftingThing, lifting_scenes
 from samtok_ros.lifting.target import lift_target
 from samtok_ros.runtime.compressed import encode_jpeg
+from samtok_ros.settings.lifting import PointSettings, QualitySettings
 
 WANTED = ('bottle', 'bowl', 'box', 'mug')
 SEED = 4001

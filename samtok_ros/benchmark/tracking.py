@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from samtok_ros.benchmark.interleave import Case, Comparison, Outcome
-from samtok_ros.config import TrackSettings
 from samtok_ros.evaluation.synthetic_network import synthetic_image
 from samtok_ros.masks.boxes import with_mask
 from samtok_ros.regions import Region
@@ -19,6 +18,7 @@ from samtok_ros.runtime.backend import LoadedMaskModel, MaskModel
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.mask_access import LocalMaskAccess
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.settings.mask_tokenizer import TrackSettings
 from samtok_ros.tokenizer.video_memory import MEMORY_SLOTS
 from samtok_ros.tracking.policies import Reencode, make_policy
 from samtok_ros.tracking.records import Found, Track

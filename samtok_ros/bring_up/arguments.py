@@ -4,9 +4,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from samtok_ros.config import SETTINGS_OF_NODE, GroundingSettings
-from samtok_ros.config_fields import setting_fields
 from samtok_ros.errors import ConfigError
+from samtok_ros.settings.fields import setting_fields
+from samtok_ros.settings.grounding import GroundingSettings
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 SWITCH = ('true', 'false')
 NODES = tuple(SETTINGS_OF_NODE)

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from samtok_ros.bring_up.arguments import NODES
-from samtok_ros.config import SETTINGS_OF_NODE
-from samtok_ros.config_fields import check_setting, closest_name, setting_fields
 from samtok_ros.errors import ConfigError
+from samtok_ros.settings.fields import check_setting, closest_name, setting_fields
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 _MARK = 'ros__parameters'
 _ANY_NODE = ('*', '**')

@@ -10,7 +10,7 @@ from pathlib import Path
 from samtok_ros.bring_up.arguments import changed_parameters, check_arguments
 from samtok_ros.bring_up.installed import PACKAGE
 from samtok_ros.errors import ConfigError
-from samtok_ros.ros_names import BOTH, GROUNDING, LIFTING
+from samtok_ros.interface.ros_names import BOTH, GROUNDING, LIFTING
 
 DEFAULT_NAMESPACE = 'samtok'
 RESPAWN_DELAY_S = 2.0

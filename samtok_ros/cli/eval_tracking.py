@@ -43,13 +43,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from samtok_ros.config import ModelSettings
     from samtok_ros.evaluation.report import versions
     from samtok_ros.evaluation.tracking import POLICIES, measure_tracking
     from samtok_ros.evaluation.tracking_report import draw_plot, figures, table
     from samtok_ros.evaluation.tracking_scenes import sequences
     from samtok_ros.pipeline import Pipeline
     from samtok_ros.runtime.torch_backend import TorchBackend
+    from samtok_ros.settings.shared import ModelSettings
 
     if arguments.out is not None:
         check_folder_of(arguments.out)

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: the namespace or a topic is no ROS name.
     """
-    from samtok_ros.security_policy import CameraTopics, policy
+    from samtok_ros.interface.security_policy import CameraTopics, policy
 
     camera = CameraTopics(arguments.image, arguments.depth, arguments.camera_info)
     sys.stdout.write(policy(arguments.namespace, camera))

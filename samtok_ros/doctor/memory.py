@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from samtok_ros.config import CacheSettings, LimitSettings
 from samtok_ros.doctor.facts import Facts
 from samtok_ros.doctor.findings import Finding
 from samtok_ros.doctor.model_files import ModelFiles
 from samtok_ros.hub.amounts import amount
+from samtok_ros.settings.grounding import LimitSettings
+from samtok_ros.settings.shared import CacheSettings
 
 _BYTES = {'float32': 4, 'bfloat16': 2}
 # Tokens of a 1280x720 image and of a long question, beside the answer.

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from samtok_ros.config import PointSettings, QualitySettings
 from samtok_ros.evaluation.depth_sensor import DepthSensor
 from samtok_ros.evaluation.lifting_scenes import LiftingScene, LiftingThing
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.target import LiftedTarget, LiftStatus, lift_target
+from samtok_ros.settings.lifting import PointSettings, QualitySettings
 
 NEAR_M = 0.005
 SCALES: Mapping[str, float] = {'metres read as millimetres': 0.001,

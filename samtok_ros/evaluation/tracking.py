@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from samtok_ros.config import TrackSettings
 from samtok_ros.evaluation.tracking_scenes import GONE, RATE_HZ, Sequence
 from samtok_ros.evaluation.tracking_signals import Sighting, SignalSample, signals_of
 from samtok_ros.masks.boxes import with_mask
@@ -22,6 +21,7 @@ from samtok_ros.runtime.backend import LoadedMaskModel
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.mask_access import LocalMaskAccess
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.settings.mask_tokenizer import TrackSettings
 from samtok_ros.tracking.policies import make_policy
 from samtok_ros.tracking.tracker import Tracker
 from samtok_ros.tracking.walk import steps_between

@@ -6,12 +6,12 @@ from enum import IntEnum
 
 import numpy as np
 
-from samtok_ros.config import PointSettings, QualitySettings
 from samtok_ros.lifting.alignment import Alignment, measure_alignment
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.oriented_box import OrientedBox, fit_box
 from samtok_ros.lifting.support_plane import UP_OF_CAMERA, SupportPlane, find_support
 from samtok_ros.lifting.target_points import TargetPoints, check_sizes, lift_mask
+from samtok_ros.settings.lifting import PointSettings, QualitySettings
 
 _MILLIMETRE_SCALE = 100.0
 

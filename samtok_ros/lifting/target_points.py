@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from samtok_ros.config import PointSettings
 from samtok_ros.errors import ImageError
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.main_part import main_part
 from samtok_ros.lifting.support_plane import UP_OF_CAMERA, plane_axes
+from samtok_ros.settings.lifting import PointSettings
 
 # A point this near to the median is never called an outlier: most things one can grasp are smaller.
 _ALWAYS_KEPT_M = 0.08

@@ -11,7 +11,6 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from samtok_ros.config import InputSettings
 from samtok_ros.errors import ConfigError
 from samtok_ros.image.raw_formats import RAW_FORMATS, check_can_convert
 from samtok_ros.nodes.conversions import compressed_to_frame, image_to_frame
@@ -20,6 +19,7 @@ from samtok_ros.nodes.raw_subscription import RawSubscription, type_name
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.settings.shared import InputSettings
 
 _WARN_AFTER_S = 1.0
 _ERROR_AFTER_S = 5.0

@@ -15,8 +15,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
-from samtok_ros.config import SETTINGS_OF_NODE
-from samtok_ros.config_fields import setting_fields
 from samtok_ros.errors import SamtokError
 from samtok_ros.nodes.health import Health, HealthReporter, Level
 from samtok_ros.nodes.parameters import (
@@ -32,6 +30,8 @@ from samtok_ros.nodes.startup import summary
 from samtok_ros.runtime.memory import explained, give_back
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.statistics import Statistics
+from samtok_ros.settings.fields import setting_fields
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 NAMESPACE = 'samtok'
 INTERRUPT_S = 2.0

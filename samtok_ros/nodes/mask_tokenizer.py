@@ -8,7 +8,6 @@ from dataclasses import replace
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 
-from samtok_ros.config import TrackSettings
 from samtok_ros.errors import SamtokError
 from samtok_ros.language.instructions import goal_instruction
 from samtok_ros.msg import Goal, MaskWords
@@ -35,6 +34,7 @@ from samtok_ros.runtime.mask_decoding import MaskDecoding
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.shared import SharedRuntime
 from samtok_ros.runtime.tracking import MaskTracking
+from samtok_ros.settings.mask_tokenizer import TrackSettings
 from samtok_ros.tracking.policies import make_policy
 
 _EXPIRY_PERIOD_S = 0.1

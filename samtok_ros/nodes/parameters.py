@@ -13,7 +13,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from samtok_ros.config_fields import (
+from samtok_ros.errors import ConfigError
+from samtok_ros.settings.fields import (
     SettingField,
     build_settings,
     check_setting,
@@ -22,7 +23,6 @@ from samtok_ros.config_fields import (
     setting_fields,
     settings_values,
 )
-from samtok_ros.errors import ConfigError
 
 Settings = TypeVar('Settings')
 _NOT_OURS = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')

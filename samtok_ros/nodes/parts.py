@@ -4,7 +4,6 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from samtok_ros.config import ModelSettings
 from samtok_ros.errors import DeviceError
 from samtok_ros.nodes.health import Health, Level
 from samtok_ros.nodes.publishers import OutputPublisher
@@ -12,6 +11,7 @@ from samtok_ros.runtime.memory import gpu_memory, resident_bytes
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.tracking import MaskTracking
+from samtok_ros.settings.shared import ModelSettings
 
 _RECENT_S = 10.0
 _GPU_FULL = 0.9

@@ -20,10 +20,10 @@ from rclpy.node import Node
 from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 
-from samtok_ros.config import SETTINGS_OF_NODE
 from samtok_ros.errors import ConfigError, DeviceError, SamtokError
+from samtok_ros.interface.ros_names import BOTH
 from samtok_ros.nodes.managed_node import NAMESPACE
-from samtok_ros.ros_names import BOTH
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 _LOOK_S = 0.1
 _PATIENCE_S = 2.0

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from samtok_ros.config import GroundingSettings
 from samtok_ros.errors import ConfigError, DeviceError, ImageError, SamtokError
 from samtok_ros.image.zoom import ZoomRule
 from samtok_ros.runtime.answer_results import failed_result
@@ -31,6 +30,7 @@ from samtok_ros.runtime.tickets import (
     Ticket,
 )
 from samtok_ros.runtime.worker import Priority
+from samtok_ros.settings.grounding import GroundingSettings
 
 _LOOK_UP_S = 0.5
 """How often a waiting caller looks whether the worker still lives; all else wakes it."""

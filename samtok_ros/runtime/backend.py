@@ -11,12 +11,12 @@ from typing import Protocol
 
 import numpy as np
 
-from samtok_ros.config import FakeSettings, ModelSettings
 from samtok_ros.errors import ConfigError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import Instruction, Round
 from samtok_ros.model_directory import resolve_model
 from samtok_ros.regions import Answer, BoxPrompt, PointPrompt
+from samtok_ros.settings.shared import FakeSettings, ModelSettings
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 UNFINISHED = 'unfinished'

@@ -12,7 +12,6 @@ from types import MappingProxyType
 
 import numpy as np
 
-from samtok_ros.config import FakeSettings
 from samtok_ros.errors import CheckpointError, ImageError, SpanError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.regions import Answer, BoxPrompt, ImageSize, PointPrompt, Region
@@ -24,6 +23,7 @@ from samtok_ros.runtime.backend import (
     no_video_memory,
 )
 from samtok_ros.runtime.fake_answers import VOCABULARY, pieces_of_answer
+from samtok_ros.settings.shared import FakeSettings
 from samtok_ros.words.answers import NO_TARGET, read_answer
 
 TOKENIZER_ID = 'fake@0000000000000001'

@@ -4,7 +4,6 @@
 import weakref
 from collections.abc import Callable, Iterator
 
-from samtok_ros.config import GroundingSettings
 from samtok_ros.errors import ConfigError, DeviceError, ImageError, SamtokError
 from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import goal_instruction
@@ -25,6 +24,7 @@ from samtok_ros.runtime.staleness import stale_text
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.time_budget import TimeBudget
 from samtok_ros.runtime.worker import Priority, Worker
+from samtok_ros.settings.grounding import GroundingSettings
 
 
 class GroundingStream:

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from samtok_ros.config import LiftingSettings
 from samtok_ros.lifting.stamp_ring import StampRing
 from samtok_ros.runtime.frame_cache import stamp_text
 from samtok_ros.runtime.lifting_records import Calibration, DepthImage, MaskSet, Pair
 from samtok_ros.runtime.records import Status
+from samtok_ros.settings.lifting import LiftingSettings
 
 _MOST_WAITING = 1000
 _CALIBRATION_BYTES = 1 << 20

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from samtok_ros.config import LiftingSettings
 from samtok_ros.errors import ImageError
 from samtok_ros.lifting.scene_points import scene_points
 from samtok_ros.lifting.target import LiftedTarget, LiftStatus, lift_target
 from samtok_ros.runtime.lifting_records import MaskedThing, MaskSet, Outcome, Pair
 from samtok_ros.runtime.records import Origin, Status
+from samtok_ros.settings.lifting import LiftingSettings
 
 
 def lift_pair(pair: Pair, settings: LiftingSettings) -> Outcome:

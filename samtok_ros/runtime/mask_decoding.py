@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from samtok_ros.config import MaskTokenizerSettings
 from samtok_ros.errors import ConfigError, SamtokError, SpanError
 from samtok_ros.masks.boxes import with_mask
 from samtok_ros.regions import ImageSize, Region
@@ -18,6 +17,7 @@ from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.worker import Priority, Worker
+from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings
 
 Publish = Callable[[FrameResult, Frame], None]
 

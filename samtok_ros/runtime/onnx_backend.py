@@ -7,12 +7,12 @@ torch.
 
 from dataclasses import replace
 
-from samtok_ros.config import ModelSettings
 from samtok_ros.errors import CheckpointError
 from samtok_ros.model_directory import resolve_model
 from samtok_ros.onnx.load import OnnxSettings, load_onnx
 from samtok_ros.onnx.manifest import MANIFEST_FILE
 from samtok_ros.runtime.backend import GroundingModel, LoadedMaskModel, no_video_memory
+from samtok_ros.settings.shared import ModelSettings
 
 
 class OnnxBackend:

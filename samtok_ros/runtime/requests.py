@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from samtok_ros.config import LimitSettings
-from samtok_ros.config_fields import check_setting, setting_fields
 from samtok_ros.errors import ConfigError, SamtokError
 from samtok_ros.language.instructions import Instruction, RegionReference, goal_instruction
 from samtok_ros.language.tasks import TaskQuestion
 from samtok_ros.runtime.mask_access import Codes
 from samtok_ros.runtime.references import CodesReference, IdReference, Reference
+from samtok_ros.settings.fields import check_setting, setting_fields
+from samtok_ros.settings.grounding import LimitSettings
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 _LIMIT_FIELDS = {field.name: field for field in setting_fields(LimitSettings)}

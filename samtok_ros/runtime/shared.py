@@ -5,11 +5,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from samtok_ros.config import CacheSettings, InputSettings, ModelSettings
 from samtok_ros.errors import ConfigError
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.mask_access import MaskAccess
 from samtok_ros.runtime.worker import Worker
+from samtok_ros.settings.shared import CacheSettings, InputSettings, ModelSettings
 
 
 @dataclass(frozen=True)

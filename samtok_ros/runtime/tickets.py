@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 
-from samtok_ros.config import LimitSettings
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.requests import Request
 from samtok_ros.runtime.worker import Priority
+from samtok_ros.settings.grounding import LimitSettings
 
 FEEDBACK_PERIOD_S = 0.1
 

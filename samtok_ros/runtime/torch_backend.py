@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from samtok_ros.config import ModelSettings
 from samtok_ros.errors import ConfigError, DeviceError
 from samtok_ros.language.generation import Finished, GenerationLimits, SpanClosed
 from samtok_ros.language.spoken_regions import spoken_answer
@@ -21,6 +20,7 @@ from samtok_ros.runtime.backend import (
     Question,
     no_video_memory,
 )
+from samtok_ros.settings.shared import ModelSettings
 from samtok_ros.tokenizer.checkpoint import has_video_memory, tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer

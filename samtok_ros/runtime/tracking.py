@@ -6,7 +6,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 
-from samtok_ros.config import MaskTokenizerSettings
 from samtok_ros.errors import SamtokError
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.mailbox import Mailbox
@@ -15,6 +14,7 @@ from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import FrameResult, Origin, Status
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.worker import Priority, Worker
+from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings
 from samtok_ros.tracking.policies import Policy
 from samtok_ros.tracking.tracker import Tracker
 from samtok_ros.tracking.walk import steps_between

@@ -6,10 +6,10 @@ from typing import Protocol
 
 import numpy as np
 
-from samtok_ros.config import TrackSettings
 from samtok_ros.masks.scores import iou
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.mask_access import LocalMaskAccess
+from samtok_ros.settings.mask_tokenizer import TrackSettings
 from samtok_ros.tracking.records import Found, Track
 
 _MOVED_IOU = 0.7

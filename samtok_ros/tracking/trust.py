@@ -7,8 +7,8 @@ table. Colour and area give that away; what does not was measured too, see docs/
 
 import numpy as np
 
-from samtok_ros.config import TrackSettings
 from samtok_ros.masks.boxes import box_of_mask
+from samtok_ros.settings.mask_tokenizer import TrackSettings
 from samtok_ros.tracking.records import Found, Track
 
 

@@ -26,8 +26,8 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy  # n
 from sensor_msgs.msg import Image  # noqa: E402
 from waiting import DEADLINE_S, wait_until  # noqa: E402
 
+from samtok_ros.interface.ros_names import CALLS  # noqa: E402
 from samtok_ros.msg import Goal, MaskWords, RegionMasks  # noqa: E402
-from samtok_ros.ros_names import CALLS  # noqa: E402
 
 ASK_AGAIN_S = 3.0
 SERVERS = {call.name: call.server for call in CALLS}

@@ -10,8 +10,8 @@ from rclpy.action import ActionClient
 from rclpy.node import NodeNameNonExistentError
 from sensor_msgs.msg import Image
 
-from samtok_ros.ros_names import BOTH, CALLS, GROUNDING, LIFTING, MASK_TOKENIZER, TOPICS
-from samtok_ros.security_policy import PROCESSES, rules_of
+from samtok_ros.interface.ros_names import BOTH, CALLS, GROUNDING, LIFTING, MASK_TOKENIZER, TOPICS
+from samtok_ros.interface.security_policy import PROCESSES, rules_of
 
 ONLY_WITH_A_PACKAGE = {f'/samtok/{topic.name}' for topic in TOPICS if topic.package}
 IMAGES = {'/samtok/image', '/samtok/image/compressed'}

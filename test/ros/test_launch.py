@@ -205,7 +205,7 @@ def test_replay_when_it_plays_then_images_are_sent_so_that_none_is_lost(replay):
 
 
 def test_replay_when_it_records_then_it_records_what_comes_out(replay):
-    from samtok_ros.ros_names import TOPICS
+    from samtok_ros.interface.ros_names import TOPICS
 
     recorder, *_ = replayed(replay, record='/out', namespace='/left')
     assert recorder.cmd[:5] == ['ros2', 'bag', 'record', '--output', '/out']

@@ -20,9 +20,9 @@ from harness import (
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 
-from samtok_ros.config import SETTINGS_OF_NODE
-from samtok_ros.config_fields import setting_fields
 from samtok_ros.msg import MaskWords
+from samtok_ros.settings.fields import setting_fields
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 BY_HAND = {'model.backend': 'fake'}
 

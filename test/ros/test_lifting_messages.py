@@ -12,7 +12,6 @@ from lifting_bench import info_message, masks_message, region
 from lifting_scene import CAMERA, SIZE, looking_down
 from std_msgs.msg import Header
 
-from samtok_ros.config import PointSettings, QualitySettings
 from samtok_ros.errors import ImageError, SpanError
 from samtok_ros.lifting.oriented_box import OrientedBox
 from samtok_ros.lifting.target import LiftStatus, lift_target
@@ -22,6 +21,7 @@ from samtok_ros.nodes.lifted_messages import Ages, outcome_to_message, pose_of, 
 from samtok_ros.nodes.lifting_messages import CalibrationReader, masks_to_set
 from samtok_ros.runtime.lifting_records import Outcome
 from samtok_ros.runtime.records import Origin, Status
+from samtok_ros.settings.lifting import PointSettings, QualitySettings
 
 DEPTH_M, MASK = looking_down(noise_m=0.001)
 

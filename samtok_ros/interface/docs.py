@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes docs/interfaces.md from msg/, srv/, action/ and the table of names.
 
-`python -m samtok_ros.interface_docs .` writes it anew in the repository; a test compares it.
+`python -m samtok_ros.interface.docs .` writes it anew in the repository; a test compares it.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from samtok_ros.ros_names import CALLS, TOPICS, Call, Topic
+from samtok_ros.interface.ros_names import CALLS, TOPICS, Call, Topic
 
 NAMESPACE = '/samtok'
 FOLDERS = ('msg', 'srv', 'action')
@@ -21,8 +21,8 @@ _PARTS = {'msg': ('',), 'srv': ('Request', 'Response'), 'action': ('Goal', 'Resu
 _HEAD = """\
 # Interfaces
 
-Written by `samtok_ros/interface_docs.py` from `samtok_ros/ros_names.py` and the definitions in
-`msg/`, `srv/` and `action/`.
+Written by `samtok_ros/interface/docs.py` from `samtok_ros/interface/ros_names.py` and the
+definitions in `msg/`, `srv/` and `action/`.
 
 Names are relative to the namespace of the nodes, `samtok` unless it is changed; the commands are
 written for it. QoS is what the nodes choose; each can be overridden with ROS's `qos_overrides`

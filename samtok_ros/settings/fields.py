@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What turns plain dataclasses into settings: facts per field, checks, names.
 
-`config.py` says which settings there are; this module reads them. A setting's name is the path to
-its field, `model.device` for the field `device` of the group `model`: the ROS parameter, the key
-in the yaml files and the row in the README are all derived from it.
+The modules beside this one say which settings there are; this one reads them. A setting's name is
+the path to its field, `model.device` for the field `device` of the group `model`: the ROS
+parameter, the key in the yaml files and the row in docs/parameters.md are all derived from it.
 """
 
 import dataclasses
@@ -155,3 +155,15 @@ def _build_group(settings_class: type, values: Mapping[str, Any], prefix: str) -
 def _type_name(kind: type) -> str:
     names = {bool: 'true or false', int: 'integer', float: 'double', str: 'text'}
     return names.get(kind, kind.__name__)
+
+
+class CheckedSettings:
+    """Base of the settings: a record that exists is a record that is right."""
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            ConfigError: a value has the wrong type, is out of range or not among the choices.
+        """
+        check_settings(self)

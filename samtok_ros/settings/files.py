@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The yaml files and the page of parameters that follow from the settings.
 
-`python -m samtok_ros.config_files config` writes default.yaml and replay.yaml anew, and in docs/
+`python -m samtok_ros.settings.files config` writes default.yaml and replay.yaml anew, and in docs/
 beside that folder parameters.md; a test compares them.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from samtok_ros.config import SETTINGS_OF_NODE
-from samtok_ros.config_fields import (
+from samtok_ros.settings.fields import (
     SettingField,
     SettingValue,
     range_text,
     setting_fields,
     value_text,
 )
+from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
 REPLAY: Mapping[str, SettingValue] = MappingProxyType({
     'input.reliability': 'reliable',
@@ -48,7 +48,7 @@ _REPLAY_HEAD = (
 _PAGE_HEAD = """\
 # Parameters
 
-Written by `samtok_ros/config_files.py` from the settings in `samtok_ros/config.py`.
+Written by `samtok_ros/settings/files.py` from the settings in `samtok_ros/settings/`.
 
 Read-only while a node runs, except those marked live. Files in config/:
 [default.yaml](../config/default.yaml) has all of them with their comments,

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SROS 2 policy: what each process may publish, read, answer and call, and nothing more.
 
-`python -m samtok_ros.security_policy` prints config/sros2/policy.xml; `samtok policy` does it for
-other namespaces and cameras. Format: version 0.2.0 of the policies of the package sros2.
+`python -m samtok_ros.interface.security_policy` prints config/sros2/policy.xml; `samtok policy`
+does it for other namespaces and cameras. Format: version 0.2.0 of the policies of the package
+sros2.
 """
 
 import sys
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 from samtok_ros.bring_up.programs import DEFAULT_NAMESPACE, check_name
-from samtok_ros.ros_names import BOTH, CALLS, NODE_SERVICES, NODE_TOPICS, NODES, TOPICS
+from samtok_ros.interface.ros_names import BOTH, CALLS, NODE_SERVICES, NODE_TOPICS, NODES, TOPICS
 
 PEER = 'peer'
 """Whoever uses the whole interface from outside: a pattern for planners, cameras and viewers."""
@@ -23,9 +24,10 @@ PROCESSES: Mapping[str, tuple[str, ...]] = {
 _HEAD = """\
 <?xml version="1.0" encoding="UTF-8"?>
 <!-- SPDX-License-Identifier: Apache-2.0 -->
-<!-- Written by samtok_ros/security_policy.py; `samtok policy` writes it for another namespace or
-     image topic. One enclave for each process: perception holds both nodes; peer is a pattern for
-     programs that use them, of which one leaves out what a program does not need. -->
+<!-- Written by samtok_ros/interface/security_policy.py; `samtok policy` writes it for another
+     namespace or image topic. One enclave for each process: perception holds grounding and
+     mask_tokenizer; peer is a pattern for programs that use them, of which one leaves out what a
+     program does not need. -->
 """
 
 Rules = tuple[str, str, str, list[str]]

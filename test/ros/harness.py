@@ -26,7 +26,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy  # n
 from sensor_msgs.msg import Image  # noqa: E402
 from waiting import DEADLINE_S, wait_until  # noqa: E402
 
-from samtok_ros.interface.ros_names import CALLS  # noqa: E402
+from samtok_ros.interface.ros_names import CALLS, NODES  # noqa: E402
 from samtok_ros.msg import Goal, MaskWords, RegionMasks  # noqa: E402
 
 ASK_AGAIN_S = 3.0
@@ -179,8 +179,8 @@ class Peer:
         try:
             assert client.wait_for_service(timeout_s), f'no service {name}'
             if service_type is not GetState:
-                node, _, last = name.rpartition('/')
-                self.settle(node if last == 'change_state' else SERVERS.get(name, ''))
+                first = name.split('/')[0]
+                self.settle(first if first in NODES else SERVERS.get(first, ''))
             future = client.call_async(service_type.Request(**fields))
             wait_until(future.done, f'answer of {name}', timeout_s)
             return future.result()

@@ -2,15 +2,11 @@
 """What running nodes advertise is what the table of names, the docs and the SROS 2 policy say."""
 
 import re
-from contextlib import contextmanager
-from functools import partial
 
 import pytest
-import rclpy
 from harness import FAKE, START_NS, best_effort, image_message, pixels, wait_until
 from message_samples import class_of, fill
 from rclpy.action import ActionClient
-from rclpy.context import Context
 from rclpy.node import NodeNameNonExistentError
 from sensor_msgs.msg import Image
 
@@ -47,28 +43,11 @@ def allowed(node):
     return names
 
 
-@contextmanager
-def observer(domain):
-    """Yield a node that has just come: it is told the whole graph as it is.
-
-    What somebody who was there from the start knows may stay incomplete on a busy machine, where
-    the news of a node are lost now and then.
-    """
-    context = Context()
-    rclpy.init(context=context, domain_id=domain)
-    try:
-        yield rclpy.create_node('observer', context=context)
-    finally:
-        context.try_shutdown()
-
-
-def advertised(node, observing):
-    """Names of a running node, by kind, with their types; none before it is discovered."""
-    try:
-        return {kind: dict(getattr(observing, f'get_{kind}_names_and_types_by_node')(
-            node, '/samtok')) for kind in ('publisher', 'subscriber', 'service', 'client')}
-    except NodeNameNonExistentError:
-        return {}
+def advertised(world, node):
+    """Names of a running node, by kind, with their types."""
+    ask = {kind: getattr(world.peer.node, f'get_{kind}_names_and_types_by_node')
+           for kind in ('publisher', 'subscriber', 'service', 'client')}
+    return {kind: dict(get(node, '/samtok')) for kind, get in ask.items()}
 
 
 def check_names(world, node, absent):
@@ -76,23 +55,18 @@ def check_names(world, node, absent):
     wanted = {kind: names - ONLY_WITH_A_PACKAGE - absent for kind, names in allowed(node).items()}
     found = {}
 
-    def agrees(observing):
-        found.clear()
-        found.update(advertised(node, observing))
+    def agrees():
+        try:
+            found.update(advertised(world, node))
+        except NodeNameNonExistentError:  # Not discovered yet.
+            return False
         return {kind: set(names) - ONLY_WITH_A_PACKAGE for kind, names in found.items()} == wanted
 
     def difference():
         return f'{node}: ' + ', '.join(
             f'{kind} {sorted(names ^ set(found.get(kind, ())))}' for kind, names in wanted.items())
 
-    for is_last in (False, False, True):
-        with observer(world.domain) as observing:
-            try:
-                wait_until(partial(agrees, observing), difference, timeout_s=15.0)
-                break
-            except AssertionError:
-                if is_last:
-                    raise
+    wait_until(agrees, difference, timeout_s=20.0)
     return found
 
 

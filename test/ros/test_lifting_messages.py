@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of the lifting node, field by field, without a running node."""
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-from geometry_msgs.msg import Pose, PoseWithCovariance, Vector3
+from geometry_msgs.msg import Vector3
 from harness import START_NS, stamp_ns
 from lifting_bench import info_message, masks_message, region
 from lifting_scene import CAMERA, SIZE, looking_down
 from std_msgs.msg import Header
+from vision_stand_ins import STAND_INS
 
 from samtok_ros.errors import ImageError, SpanError
 from samtok_ros.lifting.oriented_box import OrientedBox
@@ -19,53 +17,12 @@ from samtok_ros.msg import LiftedTarget, RegionMasks
 from samtok_ros.nodes.cloud_messages import flat_cloud, organised_cloud
 from samtok_ros.nodes.lifted_messages import Ages, outcome_to_message, pose_of, to_detections_3d
 from samtok_ros.nodes.lifting_messages import CalibrationReader, masks_to_set
+from samtok_ros.nodes.vision_messages import vision_types
 from samtok_ros.runtime.lifting_records import Outcome
 from samtok_ros.runtime.records import Origin, Status
 from samtok_ros.settings.lifting import PointSettings, QualitySettings
 
 DEPTH_M, MASK = looking_down(noise_m=0.001)
-
-
-@dataclass
-class ObjectHypothesis:
-    class_id: str = ''
-    score: float = 0.0
-
-
-@dataclass
-class ObjectHypothesisWithPose:
-    hypothesis: ObjectHypothesis = field(default_factory=ObjectHypothesis)
-    pose: PoseWithCovariance = field(default_factory=PoseWithCovariance)
-
-
-@dataclass
-class BoundingBox3D:
-    center: Pose = field(default_factory=Pose)
-    size: Vector3 = field(default_factory=Vector3)
-
-
-@dataclass
-class Detection3D:
-    header: Header = field(default_factory=Header)
-    results: list = field(default_factory=list)
-    bbox: BoundingBox3D = field(default_factory=BoundingBox3D)
-    id: str = ''
-
-
-@dataclass
-class Detection3DArray:
-    header: Header = field(default_factory=Header)
-    detections: list = field(default_factory=list)
-
-
-def vision_msgs():
-    """The messages themselves where they are installed, else classes of their layout."""
-    try:
-        from vision_msgs import msg
-    except ImportError:
-        return SimpleNamespace(Detection3DArray=Detection3DArray, Detection3D=Detection3D,
-                               ObjectHypothesisWithPose=ObjectHypothesisWithPose)
-    return msg
 
 
 def lifted_set(**fields):
@@ -164,7 +121,8 @@ def test_detections_when_made_then_only_regions_with_a_box_are_in_them():
     blind = lift_target(MASK, np.full_like(DEPTH_M, np.nan), CAMERA, PointSettings(),
                         QualitySettings())
     (thing,) = masks.things
-    message = to_detections_3d(masks, [(thing, lifted), (thing, blind)], vision_msgs())
+    message = to_detections_3d(masks, [(thing, lifted), (thing, blind)],
+                               vision_types() or STAND_INS)
     assert stamp_ns(message) == START_NS
     (found,) = message.detections
     assert (found.id, found.header) == ('4', message.header)

@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Regions as messages of vision_msgs: with classes of its layout, and with itself where it is."""
 
-from dataclasses import dataclass, field
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from harness import START_NS, latched, stamp_ns
 from mask_bench import CORNER, MIDDLE, TOP, MaskBench
-from std_msgs.msg import Header
+from vision_stand_ins import STAND_INS
 
 from samtok_ros.masks.boxes import with_mask
 from samtok_ros.nodes.vision_messages import (
@@ -20,67 +17,6 @@ from samtok_ros.nodes.vision_messages import (
 from samtok_ros.regions import ImageSize, Region
 from samtok_ros.runtime.records import FrameResult
 
-
-@dataclass
-class Point2D:
-    x: float = 0.0
-    y: float = 0.0
-
-
-@dataclass
-class Pose2D:
-    position: Point2D = field(default_factory=Point2D)
-    theta: float = 0.0
-
-
-@dataclass
-class BoundingBox2D:
-    center: Pose2D = field(default_factory=Pose2D)
-    size_x: float = 0.0
-    size_y: float = 0.0
-
-
-@dataclass
-class ObjectHypothesis:
-    class_id: str = ''
-    score: float = 0.0
-
-
-@dataclass
-class ObjectHypothesisWithPose:
-    hypothesis: ObjectHypothesis = field(default_factory=ObjectHypothesis)
-
-
-@dataclass
-class Detection2D:
-    header: Header = field(default_factory=Header)
-    results: list = field(default_factory=list)
-    bbox: BoundingBox2D = field(default_factory=BoundingBox2D)
-    id: str = ''
-
-
-@dataclass
-class Detection2DArray:
-    header: Header = field(default_factory=Header)
-    detections: list = field(default_factory=list)
-
-
-@dataclass
-class VisionClass:
-    class_id: int = 0
-    class_name: str = ''
-
-
-@dataclass
-class LabelInfo:
-    header: Header = field(default_factory=Header)
-    class_map: list = field(default_factory=list)
-    threshold: float = 0.0
-
-
-STAND_INS = SimpleNamespace(
-    Detection2D=Detection2D, Detection2DArray=Detection2DArray, VisionClass=VisionClass,
-    ObjectHypothesisWithPose=ObjectHypothesisWithPose, LabelInfo=LabelInfo)
 TYPES = [
     pytest.param(STAND_INS, id='stand-ins'),
     pytest.param(vision_types(), id='vision_msgs', marks=pytest.mark.skipif(

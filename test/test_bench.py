@@ -187,7 +187,8 @@ def subject(tiny_model_dir, network, processor):
     from samtok_ros.language.checkpoint import load_model
 
     model = load_model(tiny_model_dir, torch.float32)
-    language = Language('tiny', model, processor, VisionLanguageModel(model, processor))
+    language = Language('tiny', model, processor, VisionLanguageModel(model, processor),
+                        'float32')
     return Subject('tiny', network, MaskTokenizer(network, 'tiny@0'), language, 'cpu', 'float32')
 
 
@@ -381,3 +382,8 @@ def test_command_when_misused_then_it_is_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         main(['bench', *arguments])
     assert 'error' in capsys.readouterr().err
+
+
+def test_command_when_cuda_graphs_are_wanted_without_a_gpu_then_it_is_refused(capsys):
+    assert main(['bench', '--device', 'cpu', '--cuda-graphs']) == 2
+    assert 'leave out --cuda-graphs' in capsys.readouterr().err

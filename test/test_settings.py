@@ -89,7 +89,7 @@ def test_fields_when_listed_then_they_are_these():
     names = {f.name for c in SETTINGS_OF_NODE.values() for f in setting_fields(c)}
     assert names == {
         'autostart', 'max_rate_hz', 'zoom_below', 'model.name', 'model.backend', 'model.provider',
-        'model.device', 'model.dtype', 'model.warm_up', 'model.thinks',
+        'model.device', 'model.dtype', 'model.cuda_graphs', 'model.warm_up', 'model.thinks',
         'input.transport', 'input.reliability', 'input.depth', 'input.every_frame', 'input.queue',
         'input.max_megapixels', 'cache.frames', 'cache.megabytes', 'limits.max_new_tokens',
         'limits.max_masks', 'limits.deadline_s', 'words.wait_s', 'words.queue',

@@ -214,7 +214,7 @@ class Bench:
         yield from texts_differ(name, theirs.text, ours.text)
         yield from choices_differ(name, theirs.choices, ours.choices,
                                   range(ids.start_id, ids.end_id + 1),
-                                  LEAST_CHOICES[self._subject.dtype])
+                                  LEAST_CHOICES[self._subject.language.dtype])
 
     @property
     def _least_equal(self) -> float:

@@ -96,7 +96,7 @@ class PublishedMaskTokenizer:
         """SAM2's head with three candidates: all are enlarged to the model input, one is kept."""
         sam, side = self._network.sam, self._network.config.image_size
         embeddings = self._network.quantizer.codes_to_embeddings(
-            torch.as_tensor(codes, device=self._device).clamp(min=0))  # -1 is drawn as 0
+            torch.as_tensor(codes).clamp(min=0))  # -1 is drawn as 0
         with self._autocast():
             points = torch.zeros(len(codes), 1, 2, device=self._device)
             labels = -torch.ones(len(codes), 1, dtype=torch.int32, device=self._device)

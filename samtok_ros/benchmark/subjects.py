@@ -11,6 +11,7 @@ from samtok_ros.evaluation.synthetic_network import HIERA_LARGE, synthetic_weigh
 from samtok_ros.language.tiny_vlm import TinyVlmConfig, processor_for
 from samtok_ros.language.vlm import DTYPES, VisionLanguageModel
 from samtok_ros.model_directory import EMBEDDED_MODEL, model_name, resolve_model
+from samtok_ros.recording import Recorder
 from samtok_ros.runtime.backend import MaskModel
 from samtok_ros.tokenizer.checkpoint import load_network, tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
@@ -37,12 +38,14 @@ class Language:
         name: for the report.
         model, processor: of transformers.
         ours: the same model, wrapped by this package.
+        dtype: number format of its weights.
     """
 
     name: str
     model: 'PreTrainedModel'
     processor: 'ProcessorMixin'
     ours: VisionLanguageModel
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Subject:
         network: its weights, for the published way.
         masks: the same, for ours.
         language: None where only masks are measured.
-        device, dtype: of all of them; the published side keeps its weights in float32.
+        device: of all of them.
+        dtype: of the mask tokenizer on our side, and on the published side on a GPU, by autocast;
+            weights stay in float32.
         video_memory: the mask tokenizer has SAM2's memory, which is timed too.
     """
 
@@ -75,6 +80,7 @@ class Subject:
 
 def load_subject(
     size: str, language: str, device: str, dtype: str, export_dir: Path | None = None,
+    recorder: Recorder | None = None,
 ) -> Subject:
     """Load or make everything.
 
@@ -83,9 +89,11 @@ def load_subject(
         language: one of LANGUAGES; auto is the one of `tabletop` beside its own mask tokenizer,
             and random weights of published size beside the large one on a GPU.
         device: a torch device.
-        dtype: 'float32' or 'bfloat16'.
+        dtype: 'float32' or 'bfloat16'; the language model of published size is in bfloat16 always,
+            as it is published.
         export_dir: exported mask tokenizer that runs on our side instead of torch; its weights
             must be those of `size`, which the comparison finds out.
+        recorder: of the device, to record our side with.
     Raises:
         CheckpointError: a model is missing or damaged.
         DeviceError: the device is not there or too small.
@@ -97,11 +105,11 @@ def load_subject(
         network, identity = load_network(model_dir), tokenizer_id(model_dir)
     else:
         network, identity = synthetic_network(HIERA_LARGE, video_memory), 'hiera-l@synthetic'
-    masks = MaskTokenizer(network, identity, device, dtype)
+    masks = MaskTokenizer(network, identity, device, dtype, recorder)
     ours = masks if export_dir is None else _onnx_masks(export_dir, device, dtype)
     vocabulary = MaskVocabulary(network.config.codebook_size, network.config.codebook_depth)
     return Subject(identity.split('@')[0], masks.network, ours,
-                   _language(size, language, device, dtype, vocabulary), device, dtype,
+                   _language(size, language, device, dtype, vocabulary, recorder), device, dtype,
                    video_memory)
 
 
@@ -125,7 +133,7 @@ def synthetic_network(
 
 def random_language(
     config: 'Qwen3VLConfig', processor: 'ProcessorMixin', name: str, device: str, dtype: str,
-    vocabulary: MaskVocabulary,
+    vocabulary: MaskVocabulary, recorder: Recorder | None = None,
 ) -> Language:
     """Make a vision-language model with random weights, on the device from the start.
 
@@ -136,6 +144,7 @@ def random_language(
         device: a torch device.
         dtype: 'float32' or 'bfloat16'.
         vocabulary: mask words of the processor.
+        recorder: of the device, to record our side with.
     """
     from transformers import Qwen3VLForConditionalGeneration
 
@@ -150,8 +159,8 @@ def random_language(
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
     model.generation_config.pad_token_id = processor.tokenizer.pad_token_id
     model = model.eval().requires_grad_(False)
-    return Language(name, model, processor,
-                    VisionLanguageModel(model, processor, device, vocabulary))
+    ours = VisionLanguageModel(model, processor, device, vocabulary, recorder)
+    return Language(name, model, processor, ours, dtype)
 
 
 def published_4b_config(text_tokenizer) -> 'Qwen3VLConfig':
@@ -179,32 +188,33 @@ def published_4b_config(text_tokenizer) -> 'Qwen3VLConfig':
         vision_start_token_id=ids('<|vision_start|>'), vision_end_token_id=ids('<|vision_end|>'))
 
 
-def _language(size: str, language: str, device: str, dtype: str,
-              vocabulary: MaskVocabulary) -> Language | None:
+def _language(size: str, language: str, device: str, dtype: str, vocabulary: MaskVocabulary,
+              recorder: Recorder | None) -> Language | None:
     if language == 'auto':
         if size == 'tabletop':
-            return _embedded_language(device, dtype, vocabulary)
-        return None if device == 'cpu' else _random_4b(device, dtype, vocabulary)
-    return _random_4b(device, dtype, vocabulary) if language == 'random-4b' else None
+            return _embedded_language(device, dtype, vocabulary, recorder)
+        return None if device == 'cpu' else _random_4b(device, vocabulary, recorder)
+    return _random_4b(device, vocabulary, recorder) if language == 'random-4b' else None
 
 
-def _embedded_language(device: str, dtype: str, vocabulary: MaskVocabulary) -> Language:
+def _embedded_language(device: str, dtype: str, vocabulary: MaskVocabulary,
+                       recorder: Recorder | None) -> Language:
     from samtok_ros.language.checkpoint import load_model, load_processor
 
     model_dir = resolve_model(EMBEDDED_MODEL)
     model, processor = load_model(model_dir, DTYPES[dtype]), load_processor(model_dir)
-    ours = VisionLanguageModel(model, processor, device, vocabulary)
-    return Language(model_name(model_dir), model, processor, ours)
+    ours = VisionLanguageModel(model, processor, device, vocabulary, recorder)
+    return Language(model_name(model_dir), model, processor, ours, dtype)
 
 
-def _random_4b(device: str, dtype: str, vocabulary: MaskVocabulary) -> Language:
+def _random_4b(device: str, vocabulary: MaskVocabulary, recorder: Recorder | None) -> Language:
     """Qwen3-VL-4B with random weights and the small text tokenizer of the embedded model."""
     from samtok_ros.language.checkpoint import load_processor
 
     text_tokenizer = load_processor(resolve_model(EMBEDDED_MODEL)).tokenizer
     processor = processor_for(TinyVlmConfig(**_PUBLISHED_PIXELS), text_tokenizer)
     return random_language(published_4b_config(text_tokenizer), processor,
-                           'Qwen3-VL-4B, random weights', device, dtype, vocabulary)
+                           'Qwen3-VL-4B, random weights', device, 'bfloat16', vocabulary, recorder)
 
 
 def _onnx_masks(export_dir: Path, device: str, dtype: str) -> MaskModel:

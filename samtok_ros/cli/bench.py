@@ -34,7 +34,10 @@ def add_parser(commands) -> None:
     parser.add_argument('--device', default='auto',
                         help='torch device; auto takes a GPU where there is one (default: auto)')
     parser.add_argument('--dtype', default='auto', choices=('auto', 'float32', 'bfloat16'),
-                        help='number format; auto is bfloat16 on a GPU, else float32')
+                        help='number format; auto is bfloat16 on a GPU, else float32; random-4b is '
+                        'in bfloat16 always')
+    parser.add_argument('--cuda-graphs', action='store_true',
+                        help='our side records its image encoder and its steps as CUDA graphs')
     parser.add_argument('--masks', type=_numbers, default=(1, 5, 20), metavar='N,N,...',
                         help='numbers of masks (default: 1,5,20)')
     parser.add_argument('--images', type=_sizes, default=((480, 640), (720, 1280)),
@@ -60,11 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
     """
     import json
 
+    import torch
+
     from samtok_ros.benchmark.plot import draw_plot
     from samtok_ros.benchmark.report import report, table
     from samtok_ros.benchmark.run import Plan, machine_facts, run_plan
     from samtok_ros.benchmark.subjects import load_subject
     from samtok_ros.cli.models import device_and_dtype
+    from samtok_ros.recording import cuda_recorder
 
     if arguments.out is not None:
         check_folder_of(arguments.out)
@@ -75,11 +81,14 @@ def run(arguments: argparse.Namespace) -> int:
     warm_ups = defaults[0] if arguments.warm_ups is None else arguments.warm_ups
     plan = Plan(arguments.masks, arguments.images, warm_ups, arguments.repeats or defaults[1],
                 arguments.sustained, arguments.rate)
-    subject = load_subject(arguments.size, arguments.language, device, dtype, arguments.export)
+    recorder = cuda_recorder(torch.device(device)) if arguments.cuda_graphs else None
+    subject = load_subject(arguments.size, arguments.language, device, dtype, arguments.export,
+                           recorder)
     results = run_plan(subject, plan, print)
     facts = machine_facts(device)
     print(table(results))
-    title = (f'{subject.masks_name} in {dtype}, ours by {type(subject.masks).__name__}, on '
+    graphs = ' with CUDA graphs' if arguments.cuda_graphs else ''
+    title = (f'{subject.masks_name} in {dtype}, ours by {type(subject.masks).__name__}{graphs}, on '
              f'{facts.get("gpu", facts["processor"])}')
     print(f'{title}, {facts["threads"]} threads, {facts["date"]}')
     if arguments.out is not None:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model part of the way through one text: what it has read, and what comes next.
 
-The one place that runs the model and owns a key-value cache. A faster way to run it on some device
-(a cache of fixed size, captured graphs) would be another class with these methods.
+The one place that runs the model and owns a key-value cache.
 """
 
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from samtok_ros.language.families import Family, ImageInputs, PlacedImage
+from samtok_ros.language.recorded_steps import RecordedSteps
 from samtok_ros.language.text_layers import TextLayers
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Reading:
 
     def __init__(
         self, model: 'PreTrainedModel', family: Family, image_at: int,
-        layers: TextLayers | None = None,
+        layers: TextLayers | RecordedSteps | None = None,
     ) -> None:
         self._model = model
         self._family = family
@@ -72,6 +72,8 @@ class Reading:
         """
         if self._cache is None or self._has_further or any(self._cache.is_sliding):
             return None
+        if self._layers is not None:
+            self._layers.settle(self._cache)
         return KeptText(tuple(self._token_ids), replace(self._image, tensors={}), self._cache)
 
     def reusable(self, prompt_ids: list[int], kept: KeptText | None) -> int:

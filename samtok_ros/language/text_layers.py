@@ -7,8 +7,9 @@ Here the same weights are used with fewer, larger operations. Images go through 
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -22,6 +23,15 @@ logger = logging.getLogger(__name__)
 _ROPE_TYPES = ('default', 'mrope', 'llama3')  # whose frequencies never change
 _LARGEST_DIFFERENCE = 0.05
 _FIRST_POSITIONS = 1024
+
+
+class KeptColumns(Protocol):
+    """Keys and values of one layer, a column per token."""
+
+    def update(
+        self, key: torch.Tensor, value: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keep (1, heads, T, d) keys and values; return all that may be looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,20 +93,43 @@ class TextLayers:
         Returns:
             (1, 1, C) hidden state of the last token, ready for the head.
         """
-        device = self._embeddings.device
-        hidden = functional.embedding(torch.tensor(token_ids, device=device), self._embeddings)
-        cos, sin = self._rotation(position, len(token_ids))
+        device, count = self._embeddings.device, len(token_ids)
         mask = None
-        for layer, kept in zip(self._layers, cache.layers, strict=True):
+        if count > 1:
+            mask = _causal(count, cache.get_seq_length() + count, device)
+        return self.run(torch.tensor(token_ids, device=device), *self.rotation(position, count),
+                        cache.layers, mask)
+
+    def settle(self, cache: 'Cache') -> None:
+        """Bring a cache up to date; `read` has left nothing to be done."""
+
+    def run(
+        self, ids: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor,
+        kept: Iterable[KeptColumns], mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Do what `read` does, with tensors on the device alone.
+
+        Args:
+            ids: (T,) int64.
+            cos: (T, 1, d) as `rotation` gives them.
+            sin: the same.
+            kept: keys and values of each layer.
+            mask: (T, L) bool, which columns each token sees; None: all of them.
+        """
+        count = len(ids)
+        groups = self._query_heads // self._key_heads
+        if mask is not None:
+            mask = mask.repeat(groups, 1)
+        hidden = functional.embedding(ids, self._embeddings)
+        for layer, columns in zip(self._layers, kept, strict=True):
             query, key, value = self._projected(layer, self._norm(hidden, layer.first_norm),
                                                 cos, sin)
-            keys, values = kept.update(key, value)
-            if mask is None and len(token_ids) > 1:
-                mask = _causal(len(token_ids), keys.shape[2], device)
+            # Queries that share keys become rows: the fast kernels of a GPU know no groups.
             mixed = functional.scaled_dot_product_attention(
-                query, keys, values, attn_mask=mask, scale=self._scaling,
-                enable_gqa=self._query_heads != self._key_heads)
-            mixed = mixed[0].transpose(0, 1).reshape(len(token_ids), -1)
+                query.reshape(1, self._key_heads, groups * count, self._head_dim),
+                *columns.update(key, value), attn_mask=mask, scale=self._scaling)
+            mixed = mixed.reshape(self._query_heads, count, self._head_dim)
+            mixed = mixed.transpose(0, 1).reshape(count, -1)
             hidden = hidden + functional.linear(mixed, *layer.out)
             gate, up = functional.linear(
                 self._norm(hidden, layer.second_norm), *layer.gate_up).chunk(2, dim=-1)
@@ -107,8 +140,13 @@ class TextLayers:
         # Not in one call: transformers rounds before it multiplies.
         return weight * functional.rms_norm(hidden, hidden.shape[-1:], eps=self._epsilon)
 
-    def _rotation(self, position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (T, 1, d) cosines, and sines with the sign that the swapped halves get."""
+    def rotation(self, position: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (T, 1, d) cosines, and sines with the sign that the swapped halves get.
+
+        Args:
+            position: of the first of T tokens.
+            count: T.
+        """
         end = position + count
         if end > len(self._rotations[0]):
             self._rotations = self._make_rotations(2 * end)

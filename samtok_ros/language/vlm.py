@@ -21,8 +21,10 @@ from samtok_ros.language.instructions import Instruction, Round, pictures_of, th
 from samtok_ros.language.kept_texts import KeptTexts
 from samtok_ros.language.prompt_ids import PromptBuilder
 from samtok_ros.language.reading import Reading
-from samtok_ros.language.text_layers import text_layers_for
+from samtok_ros.language.recorded_steps import RecordedSteps
+from samtok_ros.language.text_layers import TextLayers, text_layers_for
 from samtok_ros.language.text_stream import TextStream
+from samtok_ros.recording import Recorder
 from samtok_ros.words.span_grammar import SpanGrammar
 from samtok_ros.words.vocabulary import MaskTokenIds, MaskVocabulary
 
@@ -53,6 +55,7 @@ class VisionLanguageModel:
         processor: 'ProcessorMixin',
         device: str = 'cpu',
         vocabulary: MaskVocabulary | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         """Wrap a loaded model.
 
@@ -61,10 +64,11 @@ class VisionLanguageModel:
             processor: the one that belongs to it.
             device: a torch device.
             vocabulary: its mask words; the published 256 x 2 when left out.
+            recorder: of the device, to record the step of a word with; none by default.
         Raises:
             CheckpointError: the mask words are not in the text tokenizer or in the model, or the
                 chat template cannot be used.
-            DeviceError: the device is not there or too small.
+            DeviceError: the device is not there or too small, or steps cannot be recorded.
         """
         self.vocabulary = vocabulary or MaskVocabulary()
         self.token_ids = MaskTokenIds.from_text_tokenizer(processor.tokenizer, self.vocabulary)
@@ -82,7 +86,8 @@ class VisionLanguageModel:
         with _named_device_errors(device):
             self.device = torch.device(device)
             self._model = model.to(self.device)
-            self._layers = text_layers_for(self._model)
+            layers = text_layers_for(self._model)
+        self._layers = layers if recorder is None else _recorded(layers, recorder)
 
     @classmethod
     def load(
@@ -91,6 +96,7 @@ class VisionLanguageModel:
         device: str = 'cpu',
         dtype: str = 'float32',
         vocabulary: MaskVocabulary | None = None,
+        recorder: Recorder | None = None,
     ) -> 'VisionLanguageModel':
         """Load from a model directory; nothing is downloaded.
 
@@ -99,16 +105,17 @@ class VisionLanguageModel:
             device: a torch device.
             dtype: 'float32', 'bfloat16' or 'float16'.
             vocabulary: its mask words; the published 256 x 2 when left out.
+            recorder: of the device, to record the step of a word with; none by default.
         Raises:
             ConfigError: unknown dtype.
             CheckpointError: names the file or tensor that is missing or wrong.
-            DeviceError: the device is not there or too small.
+            DeviceError: the device is not there or too small, or steps cannot be recorded.
         """
         if dtype not in DTYPES:
             raise ConfigError('unknown dtype', expected=' or '.join(DTYPES), got=dtype)
         model_dir = Path(model_dir)
         return cls(load_model(model_dir, DTYPES[dtype]), load_processor(model_dir), device,
-                   vocabulary)
+                   vocabulary, recorder)
 
     def generate(
         self,
@@ -240,6 +247,13 @@ class VisionLanguageModel:
             raise ConfigError('instruction is longer than the model can read',
                               expected=f'at most {room} tokens with image, history and answer',
                               got=f'{len(prompt_ids)} tokens', fix='shorten the text')
+
+
+def _recorded(layers: TextLayers | None, recorder: Recorder) -> RecordedSteps:
+    if layers is None:
+        raise DeviceError('CUDA graphs cannot be used with this model, whose layers are built '
+                          'otherwise than is known here', fix='set model.cuda_graphs to false')
+    return RecordedSteps(layers, recorder)
 
 
 def _stop_ids(model: 'PreTrainedModel', processor: 'ProcessorMixin') -> frozenset[int]:

@@ -12,6 +12,7 @@ from samtok_ros.language.generation import Finished, GenerationLimits, SpanClose
 from samtok_ros.language.spoken_regions import spoken_answer
 from samtok_ros.language.vlm import VisionLanguageModel
 from samtok_ros.model_directory import model_name, resolve_model
+from samtok_ros.recording import Recorder, cuda_recorder
 from samtok_ros.regions import Answer
 from samtok_ros.runtime.backend import (
     UNFINISHED,
@@ -41,10 +42,11 @@ class TorchBackend:
         device = choose_device(self._settings.device)
         dtype = choose_dtype(self._settings.dtype, device)
         model = VisionLanguageModel.load(
-            model_dir, device, dtype, MaskVocabulary(sizes.codebook_size, sizes.codebook_depth))
+            model_dir, device, dtype, MaskVocabulary(sizes.codebook_size, sizes.codebook_depth),
+            self._recorder(device))
         model.thinks = self._settings.thinks
         return TorchGroundingModel(model, model_name(model_dir), device, tokenizer_id(model_dir),
-                                   _facts(device, dtype))
+                                   self._facts(device, dtype))
 
     def load_masks(self, video_memory: bool = False) -> LoadedMaskModel:
         """See Backend."""
@@ -53,10 +55,17 @@ class TorchBackend:
             raise no_video_memory(model_name(model_dir))
         device = choose_device(self._settings.device)
         dtype = choose_dtype(self._settings.dtype, device)
-        model = MaskTokenizer.load(model_dir, device, dtype, video_memory)
+        model = MaskTokenizer.load(model_dir, device, dtype, video_memory, self._recorder(device))
         return LoadedMaskModel(model, model_name(model_dir), device, model.config.codebook_size,
-                               model.config.codebook_depth, _facts(device, dtype),
+                               model.config.codebook_depth, self._facts(device, dtype),
                                model.config.reads_prompts)
+
+    def _recorder(self, device: str) -> Recorder | None:
+        return cuda_recorder(torch.device(device)) if self._settings.cuda_graphs else None
+
+    def _facts(self, device: str, dtype: str) -> dict[str, str]:
+        graphs = ' with CUDA graphs' if self._settings.cuda_graphs else ''
+        return {'precision': dtype, 'provider': f'torch on {device}{graphs}'}
 
 
 class TorchGroundingModel:
@@ -123,10 +132,6 @@ class TorchGroundingModel:
         end_word = self._model.vocabulary.end_word
         text = said if said.endswith(end_word) else said + end_word
         return spoken_answer(Finished(text, UNFINISHED, 0), spans, self._model.vocabulary)
-
-
-def _facts(device: str, dtype: str) -> dict[str, str]:
-    return {'precision': dtype, 'provider': f'torch on {device}'}
 
 
 def choose_device(device: str) -> str:

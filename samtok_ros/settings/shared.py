@@ -27,6 +27,10 @@ class ModelSettings(CheckedSettings):
     dtype: str = setting(
         'auto', 'number format of the heavy parts; auto is bfloat16 on a GPU and float32 on a CPU, '
         'float16 needs a GPU', choices=('auto', 'float32', 'bfloat16', 'float16'))
+    cuda_graphs: bool = setting(
+        False, 'hand the image encoder, and each step of the language model, to the GPU as one '
+        'recorded CUDA graph instead of as hundreds of operations; with torch on a GPU only, takes '
+        'more of its memory; not timed on a GPU yet: compare with samtok bench --cuda-graphs')
     warm_up: bool = setting(True, 'run once on an empty image while configuring, so that the first '
                             'answer is as fast as later ones')
     thinks: bool = setting(False, 'ask as models want it that were trained by reinforcement '
@@ -34,12 +38,18 @@ class ModelSettings(CheckedSettings):
                            'are worse untold; raise limits.max_new_tokens to 1024 with it')
 
     def __post_init__(self) -> None:
-        """Check the fields, and that no provider is asked for where none is used.
+        """Check the fields, and that nothing is asked for that has no meaning here.
 
         Raises:
-            ConfigError: as in the base, or a provider for another backend than onnx.
+            ConfigError: as in the base, a provider for another backend than onnx, or CUDA graphs
+                without a GPU.
         """
         super().__post_init__()
+        if self.cuda_graphs and (self.device == 'cpu' or self.backend == 'fake'):
+            raise ConfigError('model.cuda_graphs needs torch on a GPU',
+                              expected='model.device: auto or cuda, model.backend: torch or onnx',
+                              got=f'device {self.device}, backend {self.backend}',
+                              fix='leave model.cuda_graphs out')
         if self.provider != 'auto' and self.backend != 'onnx':
             raise ConfigError(f'model.provider has no meaning with backend {self.backend}',
                               expected='model.backend: onnx', got=f'provider {self.provider}',

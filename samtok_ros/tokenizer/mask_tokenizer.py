@@ -5,7 +5,7 @@ An image is embedded once; any number of masks is then encoded or decoded from i
 batch. Shapes: N regions, D codebook depth, H W source pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from samtok_ros.errors import ConfigError, DeviceError
 from samtok_ros.image.encodings import check_rgb
 from samtok_ros.image.transforms import boxes_to_unit, masks_to_boxes, resize_to_square
+from samtok_ros.recording import RecordedCall, Recorder
 from samtok_ros.regions import ImageSize
 from samtok_ros.tokenizer.checkpoint import load_network, tokenizer_id
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
@@ -59,7 +60,7 @@ class MaskTokenizer:
 
     def __init__(
         self, network: MaskTokenizerNetwork, tokenizer_id: str, device: str = 'cpu',
-        dtype: str = 'float32',
+        dtype: str = 'float32', recorder: Recorder | None = None,
     ) -> None:
         """Wrap a network.
 
@@ -69,6 +70,7 @@ class MaskTokenizer:
             device: a torch device.
             dtype: 'float32', 'bfloat16' or 'float16' (CUDA only), of the heavy parts; the
                 quantizer, the logits and the scores stay float32.
+            recorder: of the device, to record the image encoder with; none by default.
         Raises:
             ConfigError: unknown dtype, or float16 without a GPU.
             DeviceError: the device is not there.
@@ -86,11 +88,13 @@ class MaskTokenizer:
         except (RuntimeError, AssertionError) as error:
             raise DeviceError(f'device {device} cannot be used', got=str(error).splitlines()[0],
                               fix='set the device to cpu') from error
+        encoder = self.network.sam.embed_image
+        self._embed = encoder if recorder is None else _recorded(encoder, recorder)
 
     @classmethod
     def load(
         cls, model_dir: Path, device: str = 'cpu', dtype: str = 'float32',
-        video_memory: bool = False,
+        video_memory: bool = False, recorder: Recorder | None = None,
     ) -> 'MaskTokenizer':
         """Load the mask tokenizer of a model directory.
 
@@ -101,12 +105,14 @@ class MaskTokenizer:
             device: a torch device.
             dtype: see above.
             video_memory: load SAM2's video memory too, for `VideoTracker`.
+            recorder: see above.
         Raises:
             CheckpointError: files are missing, damaged or do not fit.
             DeviceError: the device is not there.
         """
         model_dir = Path(model_dir)
-        return cls(load_network(model_dir, video_memory), tokenizer_id(model_dir), device, dtype)
+        return cls(load_network(model_dir, video_memory), tokenizer_id(model_dir), device, dtype,
+                   recorder)
 
     @property
     def config(self) -> MaskTokenizerConfig:
@@ -125,7 +131,7 @@ class MaskTokenizer:
         square = resize_to_square(image_rgb, self.config.image_size)
         pixels = torch.tensor(square, device=self.device).permute(2, 0, 1).unsqueeze(0).float()
         with self.inference():
-            return ImageFeatures(size, self.network.sam.embed_image(pixels))
+            return ImageFeatures(size, self._embed(pixels))
 
     def embed_masks(self, features: ImageFeatures, masks: np.ndarray) -> torch.Tensor:
         """Return the (N, C) mask embeddings that `encode` quantises, on the device.
@@ -174,7 +180,7 @@ class MaskTokenizer:
         missing_as_zero = (options or DecodeOptions()).missing_as_zero
         with self.inference():
             embeddings = self.network.quantizer.codes_to_embeddings(
-                torch.as_tensor(codes, dtype=torch.int64, device=self.device), missing_as_zero)
+                torch.as_tensor(codes, dtype=torch.int64), missing_as_zero)
             return self.network.sam.decode_embeddings(self._maps(features, len(embeddings)),
                                                       embeddings)
 
@@ -260,6 +266,14 @@ class MaskTokenizer:
     def inference(self) -> AbstractContextManager[None]:
         """Return the scope in which the network runs: no gradients, and the number format."""
         return _InferenceScope(self.device.type, self.dtype)
+
+
+def _recorded(
+    encoder: Callable[[torch.Tensor], FeatureMaps], recorder: Recorder,
+) -> Callable[[torch.Tensor], FeatureMaps]:
+    recorded = RecordedCall(encoder, recorder)
+    # Copies, since the next image overwrites what a recording gives.
+    return lambda pixels: FeatureMaps(*(one.clone() for one in recorded(pixels).maps()))
 
 
 class _InferenceScope:

@@ -81,10 +81,11 @@ class ResidualQuantizer(nn.Module):
 
         Args:
             codes: (N, d) int64 with 1 <= d <= D; fewer levels give a coarser embedding. NO_CODE
-                marks a level that is missing in some of them.
+                marks a level that is missing in some of them. Best in host memory, where looking
+                at their values does not wait for a device.
             missing_as_zero: use entry 0 where NO_CODE stands, instead of leaving the level out.
         Returns:
-            (N, C) quantised mask embeddings.
+            (N, C) quantised mask embeddings, on the device of the codebooks.
         Raises:
             SpanError: a code is outside [0, K), the first one is missing, one behind a missing one
                 is not, or there are more levels than codebooks.
@@ -104,7 +105,9 @@ class ResidualQuantizer(nn.Module):
         if (present[:, 1:] & ~present[:, :-1]).any():
             raise SpanError('codes have a gap', expected='no code behind a missing one',
                             got=codes.tolist())
-        rows = [book.weight[codes[:, level].clamp(min=0)]
+        device = self.codebooks[0].weight.device
+        entries = codes.clamp(min=0).to(device)
+        rows = [book.weight[entries[:, level]]
                 for level, book in enumerate(list(self.codebooks)[:codes.shape[1]])]
-        used = torch.ones_like(present) if missing_as_zero else present
+        used = (torch.ones_like(present) if missing_as_zero else present).to(device)
         return (torch.stack(rows, dim=1) * used.unsqueeze(-1)).sum(dim=1)

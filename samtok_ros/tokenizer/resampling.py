@@ -35,7 +35,7 @@ def logits_to_masks(
     Returns:
         (N, H, W) bool.
     """
-    if low_res_logits.is_cuda:
+    if low_res_logits.device.type != 'cpu':
         return _enlarged(low_res_logits, size) > logit_threshold
     # One by one: on a CPU the memory for all of them at once costs more than the arithmetic.
     masks = torch.empty((len(low_res_logits), size.height, size.width), dtype=torch.bool)

@@ -123,6 +123,22 @@ def test_ask_when_region_is_given_as_words_or_mask_then_model_reads_words(
     assert f'Is {ONE} left of {words}?' in asked[0]
 
 
+def test_ask_when_one_option_names_two_regions_then_both_count(
+        saying, tiny_model_dir, picture, capsys):
+    asked = saying('The mug is left of the ball.')
+    assert run('ask', picture, '--task', 'relation', '--region', ONE + TWO, '--model',
+               tiny_model_dir) == 0
+    assert ONE in asked[0] and TWO in asked[0]
+    line = failure(capsys, 'ask', picture, '--task', 'region_caption', '--region', ONE + TWO,
+                   '--zoom-below', '0.3', '--model', tiny_model_dir)
+    assert 'does not take 2 regions' in line
+
+
+def test_decode_when_its_folder_is_a_file_then_said_at_once(picture, mask_file, capsys):
+    line = failure(capsys, 'decode', picture, ONE, '--out', mask_file, '--model', '/no/such/model')
+    assert 'is a file' in line
+
+
 def test_encode_and_decode_when_run_in_turn_then_masks_of_those_words(
     tiny_model_dir, picture, mask_file, tmp_path, capsys
 ):
@@ -151,7 +167,7 @@ def test_encode_and_decode_when_run_in_turn_then_masks_of_those_words(
     (('ground', '{picture}', 'mug', '--model', '/nowhere'), 'there is no such model'),
     (('ground', '{picture}', ' ', '--model', '{model}'), 'goal is empty'),
     (('ground', '{picture}', 'mug', '--device', 'cuda:99', '--model', '{model}'),
-     'device cuda:99 cannot be used'),
+     'got device cuda:99'),
     (('ask', '{picture}', 'What is it?', '--region', 'mask9.png', '--model', '{model}'),
      "region 'mask9.png' is neither mask words nor a file"),
     (('ask', '{picture}', 'What is <region:2>?', '--region', ONE, '--model', '{model}'),

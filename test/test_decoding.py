@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+from samtok_ros.errors import DeviceError
 from samtok_ros.language.decoding import GreedyWriter
 from samtok_ros.language.generation import Finished, GenerationLimits, SpanClosed, TextPiece
 from samtok_ros.language.text_stream import TextStream
@@ -46,6 +47,17 @@ class Scores:
 @pytest.fixture(scope='module')
 def scores(text_tokenizer):
     return Scores(text_tokenizer)
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf])
+def test_write_when_scores_are_no_numbers_then_said_instead_of_answered(scores, value):
+    writer = scores.writer()
+    with pytest.raises(DeviceError, match='computes what is no number'):
+        writer.write(scores.of(the=value))
+    writer = scores.writer()
+    writer.write(scores.of(start=5))
+    with pytest.raises(DeviceError, match='computes what is no number'):
+        writer.write(scores.of_code(0, 7, value))
 
 
 def test_write_when_span_is_written_then_closed_with_its_second_word(scores):

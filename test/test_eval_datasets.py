@@ -32,6 +32,15 @@ def goals(tmp_path):
     return path
 
 
+@pytest.mark.parametrize(('task', 'plain', 'thinking'), [('gres', 128, 1024), ('gcg', 512, 2048)])
+def test_options_when_the_model_thinks_then_answers_have_room_for_it(task, plain, thinking):
+    common = ['eval', task, '--data', 'x']
+    for more, most in (([], plain), (['--thinks'], thinking),
+                       (['--thinks', '--max-new-tokens', '7'], 7)):
+        arguments = build_parser().parse_args([*common, *more])
+        assert eval_datasets._asking(arguments, TASKS[task]).limits.max_new_tokens == most
+
+
 def options(goals, *more):
     return ['eval', 'gres', '--data', str(goals), '--images', str(TABLE.parent), '--device', 'cpu',
             '--out', str(goals.parent / 'run'), *more]

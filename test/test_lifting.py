@@ -36,6 +36,15 @@ def test_camera_model_when_projected_and_lifted_then_same_pixels():
     assert np.allclose(centre, [[0.0, 0.0, 2.0]])
 
 
+def test_rays_when_the_lens_is_wide_then_right_into_the_corners():
+    camera = CameraModel.from_calibration(
+        ImageSize(512, 1392), (984.2, 0, 690, 0, 980.8, 233.2, 0, 0, 1), (0,) * 12,
+        (-0.3729, 0.2037, 0.0022, 0.0014, -0.0723), 'plumb_bob')
+    rows, columns = (grid.ravel() for grid in np.mgrid[0:512:16, 0:1392:16])
+    points = camera.points(rows, columns, np.ones(len(rows)))
+    assert np.abs(camera.project(points) - np.column_stack([columns, rows])).max() < 0.01
+
+
 def test_camera_model_when_rectified_then_the_projection_matrix_counts():
     wide = (150.0, *P[1:5], 150.0, *P[6:])
     camera = CameraModel.from_calibration(SIZE, K, wide, (0.3, 0.1, 0, 0, 0), 'plumb_bob',
@@ -47,6 +56,7 @@ def test_camera_model_when_rectified_then_the_projection_matrix_counts():
     ((0.0,) * 9, (), 'plumb_bob', 'K has no focal length'),
     (K, (0.1,) * 5, 'fancy', "'fancy' with 5 coefficients"),
     (K, (0.1,) * 3, 'plumb_bob', "'plumb_bob' with 3 coefficients"),
+    (K, (float('nan'),) * 5, 'plumb_bob', 'D has numbers that are none'),
 ])
 def test_camera_model_when_calibration_is_unusable_then_says_why(k, d, model, named):
     with pytest.raises(ImageError, match=named):
@@ -246,6 +256,11 @@ def test_find_round_shape_when_flat_or_cornered_then_none():
     corner = np.column_stack([across, 0.8 + np.abs(across)]) + rng.normal(0, 0.0008, (1500, 2))
     assert find_round_shape(corner, heights, 0.0) is None
     assert find_round_shape(flat[:20], heights[:20], 0.0) is None
+
+
+def test_find_round_shape_when_a_thin_rod_has_few_points_at_each_height_then_none():
+    footprint, _ = arc(radius_m=0.004)
+    assert find_round_shape(footprint[:64], np.linspace(0, 0.25, 64), 0.002) is None
 
 
 def test_fit_box_when_only_the_front_of_a_bottle_is_seen_then_it_holds_the_hidden_half():

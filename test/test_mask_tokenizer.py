@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mask tokenizer's network and its door for arrays, with small random weights."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -47,6 +49,18 @@ def masks():
     for index, mask in enumerate(masks):
         mask[index:index + 12 + index, 5 * index:5 * index + 20] = True
     return masks
+
+
+def test_mask_tokenizer_when_it_computes_no_numbers_then_said_instead_of_empty_masks(
+        network, image_rgb, masks):
+    broken = deepcopy(network)
+    broken.sam.no_mem_embed.data.fill_(float('nan'))  # part of every feature
+    tokenizer = MaskTokenizer(broken, 'small@test')
+    features = tokenizer.embed_image(image_rgb)
+    for work in (lambda: tokenizer.decode(features, np.array([[1, 2]])),
+                 lambda: tokenizer.encode(features, masks)):
+        with pytest.raises(DeviceError, match='computes what is no number'):
+            work()
 
 
 def test_codes_when_encoded_have_published_form(tokenizer, image_rgb, masks):

@@ -10,6 +10,7 @@ import pytest
 from samtok_ros.cli.main import main
 from samtok_ros.errors import ConfigError
 from samtok_ros.image.zoom import ZoomRule, zoomed
+from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import RegionReference
 from samtok_ros.language.prompts import PROMPTS
 from samtok_ros.language.tasks import TASKS, TaskQuestion
@@ -167,7 +168,7 @@ def test_model_when_it_thinks_then_every_question_has_the_published_suffix(pipel
     asked = say('<think> It is there. </think><answer> No target. </answer>')
     pipeline.language_model.thinks = True
     try:
-        answer = pipeline.ground(image_rgb, 'a boat')
+        answer = pipeline.ground(image_rgb, 'a boat', GenerationLimits(64))
     finally:
         pipeline.language_model.thinks = False
     assert instruction_in(asked) == ('Please segment a boat in this image.'

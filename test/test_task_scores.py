@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers judged on a scene of four things, each a block of the picture."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,14 @@ def test_scene_graph_when_a_predicate_is_false_then_that_triplet_does_not_count(
                       'precision': pytest.approx((wanted - 1) / wanted)}
     swapped = perfect(question, {question.targets[0]: words(4)})
     assert SCORES['scene graph'](question, swapped, TRUTH)['recall'] < 1
+
+
+def test_scene_graph_when_more_is_said_than_wanted_and_true_then_it_is_not_held_against_it():
+    question = TASKS['scene graph'](THINGS, np.random.default_rng(0))
+    fewer = SimpleNamespace(targets=question.targets[:2])
+    assert len(fewer.targets) < len(question.targets)
+    assert SCORES['scene graph'](fewer, perfect(question), TRUTH) == {
+        'recall': 1.0, 'precision': 1.0}
 
 
 def test_descriptor_of_when_words_are_unknown_or_double_then_none():

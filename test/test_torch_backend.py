@@ -135,8 +135,10 @@ def test_device_when_a_gpu_is_asked_for_and_there_is_none_then_the_way_out_is_na
 
     if torch.cuda.is_available():
         pytest.skip('this machine has a GPU')
-    with pytest.raises(DeviceError, match='Set model.device to auto or cpu'):
-        choose_device('cuda')
+    for device in ('cuda', 'cuda:1'):
+        with pytest.raises(DeviceError, match=f'got device {device}. Set model.device .* to auto'):
+            choose_device(device)
     assert choose_device('auto') == 'cpu'
-    assert [choose_dtype('auto', d) for d in ('cpu', 'cuda')] == ['float32', 'bfloat16']
+    assert [choose_dtype('auto', d) for d in ('cpu', 'cuda', 'cuda:1')] == [
+        'float32', 'bfloat16', 'bfloat16']
     assert choose_dtype('float32', 'cuda') == 'float32'

@@ -58,7 +58,6 @@ def run(arguments: argparse.Namespace) -> None:
     check_picture_path(arguments.out)
     question = TaskQuestion(arguments.task, arguments.question, tuple(arguments.items),
                             tuple(arguments.predicates))
-    question.check(len(arguments.regions))
     zoom = ZoomRule(arguments.zoom_below)
     if zoom.below and question.task != 'region_caption':
         raise ConfigError('only the task region_caption can zoom in', got=question.task or 'none',
@@ -66,9 +65,10 @@ def run(arguments: argparse.Namespace) -> None:
     image_rgb = load_image(arguments.image)
     pipeline = load_pipeline(arguments)
     regions = pointers(arguments.regions, pipeline.language_model.vocabulary, image_rgb.shape[:2])
+    question.check(len(regions))  # not earlier: the words of one option may name several
     asked = pipeline.references(image_rgb, regions)
     if zoom.below:
-        answer = pipeline.describe_region(image_rgb, *regions, zoom)
+        answer = pipeline.describe_region(image_rgb, regions[0], zoom)
     else:
         answer = pipeline.ask(image_rgb, question, asked)
     print_answer(answer, pipeline, image_rgb, asked, arguments)

@@ -4,9 +4,9 @@
 import argparse
 from pathlib import Path
 
-from samtok_ros.cli.files import load_image, save_mask
+from samtok_ros.cli.files import check_folder, load_image, save_mask
 from samtok_ros.cli.models import load_mask_tokenizer
-from samtok_ros.cli.options import add_image, add_model_options
+from samtok_ros.cli.options import add_image, add_model_options, finite
 from samtok_ros.cli.spans import read_words, read_words_by_order
 
 
@@ -26,7 +26,7 @@ def add_parser(commands) -> None:
                         'and a missing second word as entry 0; else they are an error')
     parser.add_argument('--by-order', action='store_true',
                         help='the same, but a missing second word leaves the first one alone')
-    parser.add_argument('--logit-threshold', type=float, metavar='T',
+    parser.add_argument('--logit-threshold', type=finite, metavar='T',
                         help="a pixel is inside above this logit (default: the model's own, 0.5 in "
                         'published models)')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from samtok_ros.tokenizer.records import DecodeOptions
     from samtok_ros.words.vocabulary import MaskVocabulary
 
+    check_folder(arguments.out)
     image_rgb = load_image(arguments.image)
     mask_tokenizer = load_mask_tokenizer(arguments)
     sizes = mask_tokenizer.config

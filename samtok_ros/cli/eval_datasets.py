@@ -140,7 +140,8 @@ def _asking(arguments: argparse.Namespace, task: 'DatasetTask') -> 'Asking':
     from samtok_ros.evaluation.datasets.asking import Asking
     from samtok_ros.language.generation import GenerationLimits
 
-    most = arguments.max_new_tokens or task.max_new_tokens
+    published = task.thinking_tokens if arguments.thinks else task.max_new_tokens
+    most = arguments.max_new_tokens or published
     return Asking(GenerationLimits(max_new_tokens=most, max_masks=most),
                   None if getattr(arguments, 'no_zoom', False) else task.zoom)
 

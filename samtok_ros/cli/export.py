@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     out = arguments.out or model_dir / EXPORTS_DIR / arguments.dtype
     try:
         manifest = export_model(model_dir, out, arguments.dtype, Engine(arguments.device))
-    except PermissionError as error:
+    except OSError as error:
         raise ConfigError(f'{out} cannot be written', got=error.strerror,
                           fix='name another folder with --out') from error
     for graph in manifest.graphs.values():

@@ -82,6 +82,16 @@ def check_picture_path(path: Path | None) -> None:
     check_folder_of(path)
 
 
+def check_folder(path: Path) -> None:
+    """Check that files can be written into a folder, which need not exist.
+
+    Raises:
+        ConfigError: it is a file.
+    """
+    if path.exists() and not path.is_dir():
+        raise ConfigError(f'{path} is a file', expected='a folder, or a name that is free')
+
+
 def check_folder_of(path: Path) -> None:
     """Check that a file can be written there, before time is spent on its content.
 

@@ -2,6 +2,7 @@
 """Options that several subcommands share."""
 
 import argparse
+import math
 from pathlib import Path
 
 
@@ -85,6 +86,14 @@ def not_negative(text: str) -> int:
     number = int(text)
     if number < 0:
         raise argparse.ArgumentTypeError(f'{text} is below 0')
+    return number
+
+
+def finite(text: str) -> float:
+    """Read a number that is one."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f'{text} is no number')
     return number
 
 

@@ -34,7 +34,7 @@ def add_prompt_options(parser: argparse.ArgumentParser) -> None:
     """Add --box and --point alone."""
     parser.add_argument('--box', dest='regions', action=_InOrder, type=_box, default=[],
                         metavar='X0,Y0,X1,Y1', help='a box around a thing, in pixels of the image; '
-                        'right and bottom edges are outside')
+                        'right and bottom edges are outside; with a minus in front: --box=-5,...')
     parser.add_argument('--point', dest='regions', action=_InOrder, type=_point, default=[],
                         metavar='X,Y', help='a point on a thing, in pixels of the image; the '
                         'centre of the first pixel is 0.5,0.5')

@@ -165,7 +165,7 @@ def scene_graph(question: Question, said: SaidAnswer, truth: SceneTruth) -> Scor
                  if (triplet := _true_triplet(item, by_words, truth))}
     except (ValueError, TypeError, KeyError, AttributeError):
         return _recall_and_precision(0, wanted, 0)
-    return _recall_and_precision(min(len(right), wanted), wanted, len(triplets))
+    return _recall_and_precision(len(right), wanted, len(triplets))
 
 
 def _true_triplet(item: dict, by_words: Mapping[str, SaidRegion], truth: SceneTruth):
@@ -208,4 +208,5 @@ def named(words: str, things) -> list:
 
 
 def _recall_and_precision(right: int, wanted: int, said: int) -> Scores:
-    return {'recall': right / wanted, 'precision': right / said if said else 0.0}
+    # More may be right than was wanted: what is asked for is a choice of all that is so.
+    return {'recall': min(right / wanted, 1.0), 'precision': right / said if said else 0.0}

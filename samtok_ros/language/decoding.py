@@ -7,6 +7,7 @@ Knows no model: `vlm.py` supplies the scores and feeds back what was chosen.
 import math
 from typing import TYPE_CHECKING
 
+from samtok_ros.errors import DeviceError
 from samtok_ros.language.generation import Finished, GenerationLimits, SpanClosed, TextPiece
 from samtok_ros.language.text_stream import TextStream
 from samtok_ros.regions import FinishReason
@@ -77,17 +78,25 @@ class GreedyWriter:
         return self._grammar.token_ids.end_id
 
     def _choose(self, logits: 'torch.Tensor') -> int:
-        """Take the best token that is allowed, and note the probability of a code word."""
+        """Take the best token that is allowed, and note the probability of a code word.
+
+        Raises:
+            DeviceError: the scores are no numbers; the best of them would look like an answer.
+        """
         allowed = self._grammar.allowed(self._state)
         if allowed is None:
             forbidden = self._grammar.forbidden(self._state)
             logits = logits.clone()
             logits[forbidden.start : forbidden.stop] = -math.inf
-            return int(logits.argmax())
+            best, token_id = logits.max(dim=0)
+            _check_number(float(best))
+            return int(token_id)
         log_probabilities = logits[allowed[0] : allowed[-1] + 1].float().log_softmax(dim=0)
         code = int(log_probabilities.argmax())
         self._codes.append(code)
-        self._log_probability += float(log_probabilities[code])
+        log_probability = float(log_probabilities[code])
+        _check_number(log_probability)
+        self._log_probability += log_probability
         return allowed[code]
 
     def _is_end(self, token_id: int) -> bool:
@@ -111,3 +120,10 @@ class GreedyWriter:
     def _close_span(self) -> SpanClosed:
         score = math.exp(self._log_probability / len(self._codes))
         return SpanClosed(tuple(self._codes), min(score, 1.0), self._span_position)
+
+
+def _check_number(score: float) -> None:
+    if not math.isfinite(score):
+        raise DeviceError('the language model computes what is no number', got=f'score {score}',
+                          fix='use dtype bfloat16 or float32; if it is one of these, check the '
+                          'weights')

@@ -7,6 +7,10 @@ from samtok_ros.errors import ConfigError
 from samtok_ros.regions import FinishReason
 
 
+THINKING_TOKENS = 1024
+"""Limit for answers of models that think first; with less they are cut off before they answer."""
+
+
 @dataclass(frozen=True)
 class GenerationLimits:
     """When to stop a model that does not stop by itself.

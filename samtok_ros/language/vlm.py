@@ -16,7 +16,11 @@ from samtok_ros.image.encodings import check_rgb
 from samtok_ros.language.checkpoint import load_model, load_processor
 from samtok_ros.language.decoding import GreedyWriter
 from samtok_ros.language.families import ImageInputs, PlacedImage, family_for
-from samtok_ros.language.generation import GenerationEvent, GenerationLimits
+from samtok_ros.language.generation import (
+    THINKING_TOKENS,
+    GenerationEvent,
+    GenerationLimits,
+)
 from samtok_ros.language.instructions import Instruction, Round, pictures_of, thinking
 from samtok_ros.language.kept_texts import KeptTexts
 from samtok_ros.language.prompt_ids import PromptBuilder
@@ -132,7 +136,7 @@ class VisionLanguageModel:
         Args:
             image_rgb: (H, W, 3) uint8.
             instruction: text, taken literally, region references, and further pictures.
-            limits: when to end at the latest.
+            limits: when to end at the latest; models that think get more room by default.
             should_stop: asked before every step of the model; True cancels the answer, and what is
                 written so far stays.
             history: earlier rounds about the same image, oldest first.
@@ -145,9 +149,10 @@ class VisionLanguageModel:
             ImageError: the image, or a further picture, cannot be used.
             ConfigError: a text is no valid text, or all of it is longer than the model can read.
             SpanError: codes of a region are not in the vocabulary.
-            DeviceError: the device is out of memory.
+            DeviceError: the device is out of memory, or computes what is no number.
         """
-        limits = limits or GenerationLimits()
+        limits = limits or GenerationLimits(
+            THINKING_TOKENS if self.thinks else GenerationLimits.max_new_tokens)
         deadline_s = time.monotonic() + (limits.deadline_s or float('inf'))
         parts = self._told((instruction,) if isinstance(instruction, str) else instruction)
         history = [replace(one, instruction=self._told(one.instruction)) for one in history]

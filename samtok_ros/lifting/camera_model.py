@@ -12,6 +12,10 @@ from samtok_ros.regions import ImageSize
 
 _FISHEYE = 'equidistant'
 # Coefficients that OpenCV takes, by the names of sensor_msgs/distortion_models.
+_CRITERIA = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 40, 1e-9)
+"""Of the way back from distorted pixels. By itself OpenCV stops early: 1 mm off at a distance of 1 m
+for common lenses, and 58 mm in the corners of a wide one."""
+
 _COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), _FISHEYE: (4,)}
 
 
@@ -58,6 +62,10 @@ class CameraModel:
                 fix='calibrate the camera, or remap camera_info to the topic of its driver')
         if rectified or not np.any(d):
             return cls(size, matrix)
+        if not np.isfinite(d).all():
+            raise ImageError('camera_info holds no calibration: D has numbers that are none',
+                             expected='finite coefficients', got=list(d),
+                             fix='calibrate the camera, or remap camera_info to its driver')
         counts = _COEFFICIENTS.get(distortion_model)
         if counts is None or len(d) not in counts:
             raise ImageError(
@@ -79,8 +87,11 @@ class CameraModel:
         if self.distortion is None or not len(pixels):
             focal, centre = self.matrix[[0, 1], [0, 1]], self.matrix[:2, 2]
             return (pixels - centre) / focal
-        undistort = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
-        return undistort(pixels[:, None], self.matrix, self.distortion).reshape(-1, 2)
+        if self.fisheye:
+            rays = cv2.fisheye.undistortPoints(pixels[:, None], self.matrix, self.distortion)
+        else:
+            rays = _undistorted(pixels[:, None], self.matrix, self.distortion)
+        return rays.reshape(-1, 2)
 
     def points(self, rows: np.ndarray, columns: np.ndarray, depth_m: np.ndarray) -> np.ndarray:
         """Return (N, 3) float64 points of pixels with (N,) depths, metres, optical frame."""
@@ -95,3 +106,10 @@ class CameraModel:
         else:
             pixels, _ = cv2.projectPoints(points, none, none, self.matrix, self.distortion)
         return pixels.reshape(-1, 2)
+
+
+def _undistorted(pixels: np.ndarray, matrix: np.ndarray, distortion: np.ndarray) -> np.ndarray:
+    if hasattr(cv2, 'undistortPointsIter'):  # OpenCV 4, whose undistortPoints takes no criteria
+        none = np.eye(3)
+        return cv2.undistortPointsIter(pixels, matrix, distortion, none, none, _CRITERIA)
+    return cv2.undistortPoints(pixels, matrix, distortion, criteria=_CRITERIA)

@@ -30,7 +30,7 @@ def find_round_shape(
         rim_m: width of the rim that was taken off the mask.
     Returns:
         Where the axis stands, (2,), and the largest radius around it; None for anything that is
-        not round.
+        not round, or too thin to tell.
     """
     if len(footprint_m) < _MIN_POINTS:
         return None
@@ -40,6 +40,8 @@ def find_round_shape(
     half_width = (high - low) / 2 + rim_m
     front = np.percentile(points[:, 1], 2)
     layers = _layers(heights)
+    if not layers:
+        return None
     best = None
     for away in np.linspace(0.2, 1.6, _STEPS) * half_width:
         centre = np.array([(low + high) / 2, front + away])

@@ -141,9 +141,9 @@ def choose_device(device: str) -> str:
         DeviceError: a GPU is asked for and there is none.
     """
     has_gpu = torch.cuda.is_available()
-    if device == 'cuda' and not has_gpu:
-        raise DeviceError('there is no GPU that torch can use', got='model.device: cuda',
-                          fix='set model.device to auto or cpu')
+    if device.startswith('cuda') and not has_gpu:
+        raise DeviceError('there is no GPU that torch can use', got=f'device {device}',
+                          fix='set model.device (--device) to auto or cpu')
     return ('cuda' if has_gpu else 'cpu') if device == 'auto' else device
 
 
@@ -158,4 +158,4 @@ def choose_dtype(dtype: str, device: str) -> str:
                           got=f'float16 on {device}')
     if dtype != 'auto':
         return dtype
-    return 'bfloat16' if device == 'cuda' else 'float32'
+    return 'bfloat16' if device.startswith('cuda') else 'float32'

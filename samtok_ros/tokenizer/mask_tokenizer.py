@@ -162,13 +162,16 @@ class MaskTokenizer:
             (N, D) int64 codes, each in [0, K).
         Raises:
             ImageError: a mask is empty or has another size than the image.
+            DeviceError: what was computed is no number.
         """
         check_masks(masks, features.size)
         if not len(masks):
             return np.empty((0, self.config.codebook_depth), np.int64)
         embeddings = self.embed_masks(features, masks)
         with torch.inference_mode():
-            return self.network.quantizer.embeddings_to_codes(embeddings).cpu().numpy()
+            codes = self.network.quantizer.embeddings_to_codes(embeddings)
+            _check_numbers(embeddings.float().sum(dim=1).cpu().numpy())
+        return codes.cpu().numpy()
 
     def candidates(
         self, features: ImageFeatures, codes: np.ndarray, options: DecodeOptions | None = None,
@@ -195,6 +198,7 @@ class MaskTokenizer:
             options: compatible behaviours; none when left out.
         Raises:
             SpanError: wrong shape, or a code out of range.
+            DeviceError: what was computed is no number; the masks would look empty.
         """
         threshold = (options or DecodeOptions()).logit_threshold
         if threshold is None:
@@ -246,7 +250,9 @@ class MaskTokenizer:
     ) -> DecodedMasks:
         with torch.inference_mode():
             masks = logits_to_masks(logits, size, threshold)
-        return DecodedMasks(masks.cpu().numpy(), logits.cpu().numpy(), scores.cpu().numpy())
+        found = DecodedMasks(masks.cpu().numpy(), logits.cpu().numpy(), scores.cpu().numpy())
+        _check_numbers(found.scores)
+        return found
 
     @property
     def _batch(self) -> int:
@@ -266,6 +272,13 @@ class MaskTokenizer:
     def inference(self) -> AbstractContextManager[None]:
         """Return the scope in which the network runs: no gradients, and the number format."""
         return _InferenceScope(self.device.type, self.dtype)
+
+
+def _check_numbers(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise DeviceError('the mask tokenizer computes what is no number',
+                          fix='use dtype bfloat16 or float32; if it is one of these, check the '
+                          'weights')
 
 
 def _recorded(

@@ -37,6 +37,7 @@ from samtok_ros.evaluation.metrics.segmentation import (
     union_iou,
 )
 from samtok_ros.image.zoom import ZoomRule
+from samtok_ros.language.generation import THINKING_TOKENS
 
 
 class Reader(Protocol):
@@ -60,6 +61,7 @@ class DatasetTask:
         reader: module that reads it.
         wordings: keys of PROMPTS that the questions are made of; for the manifest.
         max_new_tokens: limit of the published script.
+        thinking_tokens: the same for models that think.
         measures: results, those that were skipped left out, -> figures.
         score: of one result, the worst ones smallest; None for one that has none.
         score_name: what the score is.
@@ -77,6 +79,7 @@ class DatasetTask:
     needs_skipped: bool = False
     zoom: ZoomRule | None = None
     predictions: Mapping[str, Callable[[Iterable[Result]], str]] | None = None
+    thinking_tokens: int = THINKING_TOKENS
 
 
 def _plain(measure: Callable[[Iterable[Result]], Sequence[Measure]]) -> Measures:
@@ -100,7 +103,7 @@ TASKS: dict[str, DatasetTask] = {
     'gcg': DatasetTask(
         gcg, ('measured_caption',), 512,
         lambda results, similarity: gcg_measures(list(results), similarity), caption_iou,
-        score_name='symmetric IoU'),
+        score_name='symmetric IoU', thinking_tokens=2048),
     'dlc-bench': DatasetTask(
         dlc_bench, ('region_caption',), 1024,
         _plain(region_caption_measures), word_count, score_name='words',
@@ -112,5 +115,5 @@ TASKS: dict[str, DatasetTask] = {
     'psg': DatasetTask(
         psg, ('scene_graph', 'scene_graph_candidates', 'scene_graph_first_round',
               'scene_graph_second_round'), 2048,
-        _plain(scene_graph_measures), triplet_recall, score_name='R@100'),
+        _plain(scene_graph_measures), triplet_recall, score_name='R@100', thinking_tokens=2048),
 }

@@ -40,7 +40,8 @@ from samtok_ros.training.texts import SpanOf, mask_list
 GOALS = (Goal('single', 'colour shape', 'the red box', (1,)),
          Goal('single', 'leftmost', 'rightmost object', (3,)),
          Goal('several', 'several', 'all red objects', (1, 2)),
-         Goal('none', 'no attribute', 'green cone', ()))
+         Goal('none', 'no attribute', 'green cone', ()),
+         Goal('unknown', 'unknown', 'the banana', ()))
 REGIONS = (RegionQuestion('colour of region', 'What colour is <region:1>?', 3, 'It is blue.'),
            RegionQuestion('shape of region', '<region:1>\nWhat shape is it?', 2, 'It is a mug.'))
 TASKS = (
@@ -54,6 +55,7 @@ RIGHT = {
     'Please segment rightmost object in this image.': listed(2),
     'Please segment all red objects in this image.': listed(0, 1),
     'Please segment green cone in this image.': 'No target.',
+    'Please segment the banana in this image.': 'No target.',
     'What colour is <2>?': 'It is blue.',
     '<1>\nWhat shape is it?': 'It is a mug.',
 }
@@ -98,7 +100,7 @@ def values(samples):
 
 
 PERFECT = {'mask_miou': 1.0, 'grounding_giou': 1.0, 'grounding_iou50': 1.0,
-           'no_target_recall': 1.0, 'false_refusal': 0.0, 'region_qa': 1.0}
+           'no_target_recall': 1.0, 'unknown_recall': 1.0, 'false_refusal': 0.0, 'region_qa': 1.0}
 
 
 def test_measure_when_every_answer_is_right_then_figures_are_perfect(by_hand):
@@ -106,7 +108,7 @@ def test_measure_when_every_answer_is_right_then_figures_are_perfect(by_hand):
     assert values(samples) == PERFECT
     assert {name: figure.count for name, figure in headline_figures(samples).items()} == {
         'mask_miou': 3, 'grounding_giou': 2, 'grounding_iou50': 2, 'no_target_recall': 1,
-        'false_refusal': 3, 'region_qa': 2}
+        'unknown_recall': 1, 'false_refusal': 3, 'region_qa': 2}
     assert all(BARS[name].holds(value) for name, value in values(samples).items())
     assert tokenizer.embedded == 1  # for three masks and four answers with masks
 
@@ -131,6 +133,8 @@ def test_measure_when_every_answer_is_right_then_figures_are_perfect(by_hand):
                  {'no_target_recall': 0.0}, id='something found where nothing is'),
     pytest.param({'Please segment green cone in this image.': 'no target'},
                  {'no_target_recall': 0.0}, id='not exactly the agreed words'),
+    pytest.param({'Please segment the banana in this image.': listed(0)},
+                 {'unknown_recall': 0.0}, id='a strange word taken for something known'),
     pytest.param({'What colour is <2>?': 'It is red.'}, {'region_qa': 0.5}, id='wrong colour'),
     pytest.param({'<1>\nWhat shape is it?': 'It is a mug'}, {'region_qa': 0.5},
                  id='nearly the right words'),
@@ -155,8 +159,8 @@ def test_measure_when_masks_come_back_wrong_then_mask_figure_falls(by_hand):
 def test_measure_when_answers_are_damaged_or_cut_then_they_are_counted(by_hand):
     samples, _ = measured({'Please segment green cone in this image.': '<|mt_start|><|mt_0001|>',
                            'Please segment the red box in this image.': (listed(0), 'length')})
-    assert [goal.malformed for goal in samples.goals] == [0, 0, 0, 1]
-    assert [goal.cut_short for goal in samples.goals] == [True, False, False, False]
+    assert [goal.malformed for goal in samples.goals] == [0, 0, 0, 1, 0]
+    assert [goal.cut_short for goal in samples.goals] == [True, False, False, False, False]
 
 
 def test_measure_when_region_is_asked_about_then_it_is_given_by_its_own_words(by_hand,
@@ -183,15 +187,15 @@ def test_one_image_tokenizer_when_image_changes_then_embedded_anew():
 def test_questions_when_drawn_then_each_names_what_it_says():
     rich = (*THINGS, (4, 'box', 'green', 'small', (14, 22), (22, 30)))
     things = {one[0]: one for one in rich}
-    plan = QuestionPlan(3, 1, 2, 2)
+    plan = QuestionPlan(3, 1, 2, 1, 2)
     for seed in range(20):
         questions = questions_for(scene_of(rich, seed).description, plan, 0)
         groups = [goal.group for goal in questions.goals]
-        assert groups == sorted(groups, key=('single', 'several', 'none').index)
+        assert groups == sorted(groups, key=('single', 'several', 'none', 'unknown').index)
         assert groups.count('single') == 3
-        assert groups.count('none') == 2
+        assert (groups.count('none'), groups.count('unknown')) == (2, 1)
         for goal in questions.goals:
-            assert (goal.group == 'none') == (goal.targets == ())
+            assert (goal.group in ('none', 'unknown')) == (goal.targets == ())
             assert (goal.group == 'single') == (len(goal.targets) == 1)
             if goal.kind == 'colour shape':
                 assert f'{things[goal.targets[0]][2]} {things[goal.targets[0]][1]}' in goal.text
@@ -283,7 +287,7 @@ def test_report_when_written_then_figures_counts_and_facts(by_hand, tmp_path):
     lines = table(samples).splitlines()
     assert lines[0].split() == ['figure', 'value', 'count', 'bar', 'holds']
     assert lines[1].split() == ['mask_miou', '1.000', '3', '>=', '0.90', 'yes']
-    assert lines[6].split() == ['region_qa', '0.500', '2', '>=', '0.90', 'NO']
+    assert lines[7].split() == ['region_qa', '0.500', '2', '>=', '0.90', 'NO']
 
 
 def test_heldout_scenes_when_cached_then_read_without_rendering(tmp_path, monkeypatch):

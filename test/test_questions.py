@@ -8,6 +8,13 @@ import numpy as np
 import pytest
 
 from samtok_ros.language.prompts import PROMPTS
+from samtok_ros.training import unknown_things
+from samtok_ros.training.descriptors import (
+    COLOUR_WORDS,
+    SHAPE_PLURALS,
+    SIZE_WORDS,
+    SUPERLATIVES,
+)
 from samtok_ros.training.imagined_scenes import ImaginedObject, ImaginedScene, imagined_scene
 from samtok_ros.training.questions import FAMILIES, corpus, draw_question, sample_questions
 from samtok_ros.training.scene_tasks import TASKS
@@ -236,3 +243,25 @@ def _check_scene_graph(question, things, asked, said):
 _CHECKS = {'caption': _check_caption, 'relation': _check_relation, 'choice': _check_choice,
            'relative': _check_relative, 'rounds': _check_rounds, 'categories': _check_categories,
            'grounded caption': _check_grounded_caption, 'scene graph': _check_scene_graph}
+
+
+def test_unknown_goal_when_drawn_then_one_word_is_of_no_table_and_the_rest_is():
+    known = {*SHAPE_PLURALS, *COLOUR_WORDS, *SIZE_WORDS, *SUPERLATIVES, 'to', 'the', 'of', 'in',
+             'left', 'right', 'front', 'behind'}
+    assert not {*unknown_things.NOUNS, *unknown_things.HELD_OUT_NOUNS} & {*known, *SHAPE_PLURALS.values(), 'object'}
+    assert not {*unknown_things.NOUNS} & {*unknown_things.HELD_OUT_NOUNS}
+    things = imagined_scene(np.random.default_rng(1)).objects
+    drawn = [unknown_things.unknown_goal(things, np.random.default_rng(seed)) for seed in range(300)]
+    strange = [[word for word in goal.phrase.split() if word not in known] for goal in drawn]
+    assert all(len(words) == 1 for words in strange)
+    made_up = {word for word, in strange} - {*unknown_things.NOUNS}
+    assert len(made_up) > 90 and not made_up & {*unknown_things.HELD_OUT_NOUNS}
+    assert all(goal.targets == () for goal in drawn)
+    held_out = unknown_things.unknown_goal(things, np.random.default_rng(0), unknown_things.HELD_OUT_NOUNS)
+    assert {*held_out.phrase.split()} & {*unknown_things.HELD_OUT_NOUNS}
+
+
+def test_corpus_when_strange_words_are_asked_for_then_it_stays_as_it_is():
+    """Other texts would give another text tokenizer, and a model could not go on from its start."""
+    words = {word for text in corpus(200) for word in text.replace('"', ' ').split()}
+    assert not words & {*unknown_things.NOUNS, *unknown_things.HELD_OUT_NOUNS}

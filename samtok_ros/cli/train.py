@@ -11,7 +11,7 @@ _EPILOG = ('Every step goes on where it stopped when the same command is run aga
            'curves.jsonl of the run folder.')
 
 
-_FAMILIES = ('single', 'several', 'none', 'region', 'caption', 'relation', 'choice', 'relative',
+_FAMILIES = ('single', 'several', 'none', 'unknown', 'region', 'caption', 'relation', 'choice', 'relative',
              'categories', 'grounded caption', 'scene graph')
 
 

@@ -82,6 +82,9 @@ def compare_values(pairs: Sequence[tuple[Values, Values]], seed: int = 0) -> lis
                                for before, after in pairs], draws) for name in names]
 
 
+_WITHOUT_TARGET = {'none': 'no_target_recall', 'unknown': 'unknown_recall'}
+
+
 def answer_values(samples: Samples) -> Values:
     """Return the value of every answer by figure; their means are the figures of a report."""
     values: Values = {}
@@ -90,8 +93,8 @@ def answer_values(samples: Samples) -> Values:
         values.setdefault(name, []).append(float(value))
 
     for goal in samples.goals:
-        if goal.group == 'none':
-            add('no_target_recall', goal.said_no_target)
+        if goal.group in _WITHOUT_TARGET:
+            add(_WITHOUT_TARGET[goal.group], goal.said_no_target)
             continue
         add('false_refusal', goal.regions == 0)
         add(f'{"grounding" if goal.group == "single" else "several"}_giou', goal.overlap.iou)

@@ -48,6 +48,7 @@ BARS: Mapping[str, Bar] = {
     'grounding_giou': Bar(0.70),
     'grounding_iou50': Bar(0.80),
     'no_target_recall': Bar(0.90),
+    'unknown_recall': Bar(0.90),
     'false_refusal': Bar(0.05, at_least=False),
     'region_qa': Bar(0.90),
 }

@@ -30,7 +30,7 @@ class GoalSample:
     """A goal and what the model found.
 
     Attributes:
-        group: 'single', 'several' or 'none', what the goal names.
+        group: 'single', 'several', 'none' or 'unknown', what the goal names.
         kind: finer, such as 'colour shape' or 'left of'.
         area: share of the image that the targets cover; 0 for none.
         overlap: union of the predicted masks against the union of the true ones.
@@ -92,7 +92,7 @@ class Samples:
     tasks: list[TaskSample] = field(default_factory=list)
 
     def of_group(self, group: str) -> list[GoalSample]:
-        """Return the goals that name that many things."""
+        """Return the goals of a group."""
         return [goal for goal in self.goals if goal.group == group]
 
 
@@ -117,7 +117,7 @@ def headline_figures(samples: Samples) -> dict[str, Figure]:
 
     Source: samtok-spec 4.1 and 4.8.
     """
-    single, none = samples.of_group('single'), samples.of_group('none')
+    single, none, unknown = map(samples.of_group, ('single', 'none', 'unknown'))
     with_targets = single + samples.of_group('several')
     overlaps = [goal.overlap for goal in single]
     return {
@@ -125,6 +125,7 @@ def headline_figures(samples: Samples) -> dict[str, Figure]:
         'grounding_giou': Figure(giou(overlaps), len(overlaps)),
         'grounding_iou50': Figure(iou_share(overlaps), len(overlaps)),
         'no_target_recall': Figure.mean([goal.said_no_target for goal in none]),
+        'unknown_recall': Figure.mean([goal.said_no_target for goal in unknown]),
         'false_refusal': Figure.mean([goal.regions == 0 for goal in with_targets]),
         'region_qa': Figure.mean([question.right for question in samples.regions]),
     }
@@ -146,8 +147,8 @@ def figures_by_kind(samples: Samples) -> dict[str, dict[str, Figure]]:
     return {
         'single': _split(samples.of_group('single'), lambda goal: goal.kind, _goal_giou),
         'several': _split(samples.of_group('several'), lambda goal: goal.kind, _goal_giou),
-        'none': _split(samples.of_group('none'), lambda goal: goal.kind, lambda goals: Figure.mean(
-            [goal.said_no_target for goal in goals])),
+        'none': _split(samples.of_group('none'), lambda goal: goal.kind, _share_refused),
+        'unknown': _split(samples.of_group('unknown'), lambda goal: goal.kind, _share_refused),
         'region': _split(samples.regions, lambda question: question.kind, _share_right),
         'mask': _split(samples.masks, lambda mask: mask.shape, _mask_miou),
     }
@@ -164,6 +165,10 @@ def figures_by_area(samples: Samples) -> dict[str, dict[str, Figure]]:
 
 def _goal_giou(goals: Sequence[GoalSample]) -> Figure:
     return Figure(giou([goal.overlap for goal in goals]), len(goals))
+
+
+def _share_refused(goals: Sequence[GoalSample]) -> Figure:
+    return Figure.mean([goal.said_no_target for goal in goals])
 
 
 def _mask_miou(masks: Sequence[MaskSample]) -> Figure:

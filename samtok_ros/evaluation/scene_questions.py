@@ -11,6 +11,7 @@ from samtok_ros.scenes.sampling import SceneDescription
 from samtok_ros.training.question import Question
 from samtok_ros.training.questions import draw_question
 from samtok_ros.training.texts import write
+from samtok_ros.training.unknown_things import HELD_OUT_NOUNS, unknown_goal
 
 REGION_KINDS = ('colour of region', 'shape of region')
 _TRIES = 20
@@ -24,12 +25,14 @@ class QuestionPlan:
         single: goals that name exactly one thing.
         several: goals that name two things or more.
         none: goals that name nothing in the picture.
+        unknown: goals with a word for a thing that is on no table, and in no training.
         region: questions about a region, in turn about its colour and its shape.
     """
 
     single: int = 2
     several: int = 1
     none: int = 1
+    unknown: int = 1
     region: int = 2
 
     def __post_init__(self) -> None:
@@ -49,7 +52,7 @@ class Goal:
     """A referring expression as a user would type it.
 
     Attributes:
-        group: 'single', 'several' or 'none': how many things it names.
+        group: 'single', 'several' or 'none': how many things it names; or 'unknown'.
         kind: finer, such as 'colour shape' or 'left of'.
         text: what the user types.
         targets: object ids, empty for none.
@@ -101,7 +104,10 @@ def questions_for(description: SceneDescription, plan: QuestionPlan, seed: int) 
         rng = np.random.default_rng([seed, description.seed, number])
         goals += _goals(description, rng, group, getattr(plan, group))
     rng = np.random.default_rng([seed, description.seed, 3])
-    return SceneQuestions(tuple(goals), tuple(_regions(description, rng, plan.region)))
+    regions = _regions(description, rng, plan.region)
+    goals += _unknown_goals(description, np.random.default_rng([seed, description.seed, 4]),
+                            plan.unknown)
+    return SceneQuestions(tuple(goals), tuple(regions))
 
 
 def _goals(description: SceneDescription, rng: np.random.Generator, group: str,
@@ -117,6 +123,12 @@ def _goals(description: SceneDescription, rng: np.random.Generator, group: str,
         found[question.phrase] = Goal(group, question.kind, _typed(question.phrase, rng),
                                       question.targets)
     return list(found.values())
+
+
+def _unknown_goals(description: SceneDescription, rng: np.random.Generator,
+                   count: int) -> list[Goal]:
+    goals = (unknown_goal(tuple(description.objects), rng, HELD_OUT_NOUNS) for _ in range(count))
+    return [Goal('unknown', goal.kind, _typed(goal.phrase, rng), ()) for goal in goals]
 
 
 def _group(question: Question) -> str:

@@ -23,13 +23,17 @@ from samtok_ros.training.imagined_scenes import imagined_scene
 from samtok_ros.training.question import Question
 from samtok_ros.training.scene_tasks import TASKS, with_article
 from samtok_ros.training.texts import About, SpanOf, fill, mask_list
+from samtok_ros.training.unknown_things import unknown_goal
 from samtok_ros.words.answers import NO_TARGET
 from samtok_ros.words.vocabulary import MaskVocabulary
 
 MIX = {'single': 0.44, 'several': 0.12, 'none': 0.22, 'region': 0.22}
 """Shares of the goals and of the questions about one region."""
 
-FAMILIES = (*MIX, *TASKS)
+UNKNOWN = 'unknown'
+"""Goals with words that no table has a thing for."""
+
+FAMILIES = (*MIX, UNKNOWN, *TASKS)
 _PLAIN_PROMPT_SHARE = 0.6
 
 
@@ -57,7 +61,8 @@ def draw_question(description, rng: np.random.Generator, family: str) -> Questio
         return _region_question(things, rng)
     if family in TASKS:
         return TASKS[family](things, rng) or draw_question(description, rng, 'single')
-    draw = {'single': single_goal, 'several': several_goal, 'none': absent_goal}[family]
+    draw = {'single': single_goal, 'several': several_goal, 'none': absent_goal,
+            UNKNOWN: unknown_goal}[family]
     goal = draw(things, rng)
     if goal is None and family == 'several':
         return draw_question(description, rng, 'single')

@@ -51,9 +51,9 @@ class QuestionBatchConfig:
     images: int = 8
     groups: tuple[GroupPlan, ...] = (
         GroupPlan((('single', 1.0),), 4, 36),
-        GroupPlan((('none', 0.55), ('region', 0.45)), 4, 28),
+        GroupPlan((('none', 0.45), ('unknown', 0.15), ('region', 0.4)), 4, 28),
         GroupPlan((('several', 0.6), ('categories', 0.4)), 1, 64),
-        GroupPlan((('caption', 0.35), ('relation', 0.3), ('choice', 0.35)), 2, 52),
+        GroupPlan((('caption', 0.25), ('relation', 0.25), ('choice', 0.5)), 2, 52),
         GroupPlan((('rounds', 0.6), ('relative', 0.4)), 1, 76),
         GroupPlan((('grounded caption', 0.6), ('scene graph', 0.4)), 1, 140),
     )

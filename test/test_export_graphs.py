@@ -73,6 +73,13 @@ def test_image_encoder_when_half_precision_then_it_is_close_and_the_network_stay
     assert dtype in {parameter.dtype for parameter in graph.parameters()}
 
 
+def test_image_encoder_when_traced_then_bytes_go_into_a_cast_and_nowhere_else(network):
+    # TensorRT refuses a uint8 input that is transposed first.
+    graph = trace(plan_of('image_encoder', network, torch.float32)).graph
+    assert graph.input[0].type.tensor_type.elem_type == TensorProto.UINT8
+    assert [node.op_type for node in graph.node if graph.input[0].name in node.input] == ['Cast']
+
+
 def test_image_encoder_when_traced_in_half_precision_then_onnxruntime_agrees(network, image, maps):
     model = trace(plan_of('image_encoder', network, torch.float16))
     assert {tensor.data_type for tensor in model.graph.initializer} >= {TensorProto.FLOAT16}

@@ -77,17 +77,19 @@ def test_provider_when_it_is_missing_then_it_is_an_error(asked, device, text):
 
 
 def test_provider_when_onnxruntime_gives_another_one_then_it_is_an_error():
-    check_got('cuda', [PROVIDERS['cuda'], PROVIDERS['cpu']])
+    explain = {'tensorrt': 'no libnvinfer'}.get
+    check_got('cuda', [PROVIDERS['cuda'], PROVIDERS['cpu']], explain)
     for got in ([PROVIDERS['cpu']], [PROVIDERS['cuda'], PROVIDERS['cpu']], []):
         with pytest.raises(DeviceError, match='dropped the provider tensorrt .no libnvinfer.'):
-            check_got('tensorrt', got, 'no libnvinfer')
+            check_got('tensorrt', got, explain)
 
 
 @no_cuda
 def test_session_when_onnxruntime_silently_takes_the_cpu_then_it_is_an_error(exported_tabletop):
     path = exported_tabletop / 'onnx' / 'float32' / 'mask_decoder.onnx'
     for provider in ('cuda', 'tensorrt'):
-        with pytest.raises(DeviceError, match=f'dropped the provider {provider} .*expected '
+        with pytest.raises(DeviceError, match=f'dropped the provider {provider} .this onnxruntime '
+                           f'comes without libonnxruntime_providers_{provider}.so.: expected '
                            f'{PROVIDERS[provider]}, got CPUExecutionProvider'):
             open_session(path, Engine(provider), [(PROVIDERS[provider], {})])
 
@@ -203,6 +205,7 @@ def export_dir(exported_tabletop, tmp_path):
     folder = engine_dir(directory, ORIN)
     folder.mkdir(parents=True)
     (folder / 'image_encoder_1.engine').write_bytes(b'engine')
+    (folder / 'mask_decoder_1.profile').write_bytes(b'ranges')
     write_record(directory, folder, {'codes_equal': 1.0})
     return directory
 
@@ -211,7 +214,7 @@ def test_engines_when_they_fit_then_their_folder_is_taken(export_dir):
     folder = check_engines(export_dir, ORIN)
     assert folder == engine_dir(export_dir, ORIN)
     assert has_engines(export_dir, ORIN)
-    assert list(engine_state(folder)) == ['image_encoder_1.engine']
+    assert list(engine_state(folder)) == ['image_encoder_1.engine', 'mask_decoder_1.profile']
 
 
 def test_engines_when_built_for_another_gpu_then_they_are_named_and_the_command_too(export_dir):
@@ -235,6 +238,10 @@ def add_engine(export_dir):
     (engine_dir(export_dir, ORIN) / 'other.engine').write_bytes(b'more')
 
 
+def remove_profile(export_dir):
+    (engine_dir(export_dir, ORIN) / 'mask_decoder_1.profile').unlink()
+
+
 def break_record(export_dir):
     (engine_dir(export_dir, ORIN) / RECORD_FILE).write_text('{')
 
@@ -243,6 +250,7 @@ def break_record(export_dir):
     (change_manifest, 'engines are of another export'),
     (change_engine, 'missing or damaged: got image_encoder_1.engine'),
     (add_engine, 'missing or damaged: got other.engine'),
+    (remove_profile, 'missing or damaged: got mask_decoder_1.profile'),
     (break_record, 'cannot be read'),
 ])
 def test_engines_when_they_are_not_those_built_then_the_command_is_named(export_dir, damage, text):
@@ -252,6 +260,7 @@ def test_engines_when_they_are_not_those_built_then_the_command_is_named(export_
 
 
 def test_record_when_nothing_was_built_then_it_is_not_written(export_dir, tmp_path):
+    (tmp_path / 'mask_decoder_1.profile').write_bytes(b'ranges')
     with pytest.raises(DeviceError, match='has built no engine'):
         write_record(export_dir, tmp_path, {})
     assert not (tmp_path / RECORD_FILE).exists()
@@ -264,6 +273,7 @@ def played_tensorrt(monkeypatch):
         path = engine.engines / f'{name}.engine'
         if not path.exists():
             path.write_bytes(name.encode())
+            path.with_suffix('.profile').write_bytes(b'ranges')
         return open_on_cpu(export_dir, manifest, name, Engine('cpu', 1))
 
     open_on_cpu = Graph.open
@@ -293,11 +303,22 @@ def test_build_when_engines_are_wrong_then_they_are_removed(
     assert not engine_dir(export_dir, ORIN).exists()
 
 
+def test_build_when_the_provider_fails_in_a_run_then_nothing_is_left(
+        export_dir, played_tensorrt, monkeypatch):
+    def fail(session, binding):
+        raise RuntimeError('Error in execution: Status Message: no libcudnn.so')
+
+    monkeypatch.setattr('onnxruntime.InferenceSession.run_with_iobinding', fail)
+    with pytest.raises(DeviceError, match='the provider cpu failed: got no libcudnn.so'):
+        build_engines(export_dir, lambda line: None)
+    assert not engine_dir(export_dir, ORIN).exists()
+
+
 def test_load_when_an_engine_is_built_behind_our_back_then_it_is_an_error(
         export_dir, played_tensorrt):
     # The record is right, and yet onnxruntime finds no use for these engines.
     with pytest.raises(DeviceError, match='did not take the TensorRT engines and built others: '
-                       'got image_encoder.engine, .*samtok build-engines'):
+                       'got image_encoder.engine, .*mask_encoder.profile.*samtok build-engines'):
         load_onnx(export_dir, OnnxSettings())
 
 
@@ -306,4 +327,4 @@ def test_build_when_there_is_no_tensorrt_then_it_says_what_to_install(export_dir
     with pytest.raises(DeviceError, match='no TensorrtExecutionProvider.*Install'):
         build_engines(export_dir, lambda line: None)
     record = json.loads((engine_dir(export_dir, ORIN) / RECORD_FILE).read_text())
-    assert list(record['files']) == ['image_encoder_1.engine']
+    assert list(record['files']) == ['image_encoder_1.engine', 'mask_decoder_1.profile']

@@ -99,12 +99,22 @@ def _onnxruntime(facts: Facts) -> Finding:
     if probed.error:
         return Finding('onnxruntime', 'note', f'{probed.error}; model.backend onnx cannot run',
                        'pip install onnxruntime, or onnxruntime-gpu for a GPU')
-    providers = [name.removesuffix('ExecutionProvider') for name in probed.facts['providers']]
-    text = f'{probed.facts["version"]}, providers {", ".join(providers)}'
-    if facts.device == 'cuda' and not {'CUDA', 'Tensorrt'} & set(providers):
+    unusable = {_provider(name): reason for name, reason in probed.facts['unusable'].items()}
+    usable = [name for name in map(_provider, probed.facts['providers']) if name not in unusable]
+    text = f'{probed.facts["version"]}, providers {", ".join(usable)}'
+    if unusable:
+        reasons = '; '.join(f'{name}: {reason}' for name, reason in unusable.items())
+        return Finding('onnxruntime', 'note', f'{text}; cannot be used here: {reasons}',
+                       'for a GPU see that its driver, CUDA, cuDNN and TensorRT are where the '
+                       'loader finds them, in the versions named (docs/jetson.md)')
+    if facts.device == 'cuda' and not {'CUDA', 'Tensorrt'} & set(usable):
         return Finding('onnxruntime', 'note', f'{text}: it cannot use the GPU',
                        'pip uninstall onnxruntime, then pip install onnxruntime-gpu')
     return Finding('onnxruntime', 'ok', text)
+
+
+def _provider(name: str) -> str:
+    return name.removesuffix('ExecutionProvider')
 
 
 def _ros(facts: Facts) -> Finding:

@@ -47,11 +47,21 @@ def libraries() -> dict[str, Any]:
 
 
 def onnxruntime() -> dict[str, Any]:
-    """Version of ONNX Runtime and what it can run on."""
+    """Version of ONNX Runtime, the providers in it, and why some of them cannot be used here."""
     import onnxruntime
 
-    return {'version': onnxruntime.__version__,
-            'providers': onnxruntime.get_available_providers()}
+    from samtok_ros.onnx.gpu import find_gpu
+    from samtok_ros.onnx.libraries import find_wheels, why_not_loaded
+    from samtok_ros.onnx.providers import PROVIDERS
+
+    providers, unusable = onnxruntime.get_available_providers(), {}
+    for name in ('cuda', 'tensorrt'):
+        if PROVIDERS[name] in providers:
+            find_wheels()
+            reason = why_not_loaded(name) or ('' if find_gpu() else 'the driver shows no GPU')
+            if reason:
+                unusable[PROVIDERS[name]] = reason
+    return {'version': onnxruntime.__version__, 'providers': providers, 'unusable': unusable}
 
 
 def opengl() -> dict[str, Any]:

@@ -55,7 +55,8 @@ class ImageEncoderGraph(nn.Module):
             embedding (1, C, h, w), high_res_0 (1, C/8, 4h, 4w), high_res_1 (1, C/4, 2h, 2w), all
             float32.
         """
-        pixels = image_rgb.permute(2, 0, 1).unsqueeze(0).float()
+        # First of all: TensorRT takes uint8 for nothing but a cast (its issue 3985).
+        pixels = image_rgb.float().permute(2, 0, 1).unsqueeze(0)
         normalised = (pixels / 255 - self.mean) / self.std
         hidden = self.trunk.patch_embed.proj(normalised).permute(0, 2, 3, 1) + self.positions
         stages = []

@@ -116,4 +116,4 @@ def _open_encoder(work_dir: Path, manifest: Manifest, engine: Engine) -> Graph:
         return Graph.open(work_dir, manifest, 'image_encoder', engine)
     model = rounded_in_float32(onnx.load(work_dir / manifest.graphs['image_encoder'].file))
     options = provider_options(manifest, 'image_encoder', engine)
-    return Graph(open_session(model.SerializeToString(), engine, options), engine.memory)
+    return Graph(open_session(model.SerializeToString(), engine, options), engine)

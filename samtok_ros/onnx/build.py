@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from samtok_ros.errors import SamtokError
-from samtok_ros.onnx.engines import EngineKey, engine_dir, engine_state, write_record
+from samtok_ros.onnx.engines import EngineKey, engine_dir, engine_names, write_record
 from samtok_ros.onnx.load import read_export
 from samtok_ros.onnx.manifest import CHECK_FILE, GRAPHS
 from samtok_ros.onnx.mask_tokenizer import OnnxMaskTokenizer
@@ -67,7 +67,7 @@ def build_engines(export_dir: Path, say: Callable[[str], None]) -> BuiltEngines:
     except SamtokError:
         shutil.rmtree(folder)
         raise
-    return BuiltEngines(folder, tuple(engine_state(folder)), parity)
+    return BuiltEngines(folder, engine_names(folder), parity)
 
 
 def _clear(folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samtok_ros.errors import CheckpointError, DeviceError
-from samtok_ros.onnx.gpu import Gpu, find_gpu, tensorrt_version
+from samtok_ros.onnx.gpu import Gpu, find_gpu, tensorrt_libraries, tensorrt_version
 from samtok_ros.onnx.manifest import (
     ENGINES_DIR,
     MANIFEST_FILE,
@@ -54,9 +54,10 @@ class EngineKey:
         """
         gpu, version = find_gpu(), tensorrt_version()
         if gpu is None or version is None:
+            missing = 'GPU' if gpu is None else ' or '.join(tensorrt_libraries())
             raise DeviceError('TensorRT cannot be used here', expected='an NVIDIA GPU with its '
-                              'driver, and libnvinfer', got='no GPU' if gpu is None else
-                              'no libnvinfer', fix='set model.provider to cpu, or cuda')
+                              'driver, and libnvinfer', got=f'no {missing}',
+                              fix='set model.provider to cpu, or cuda')
         return cls(gpu, version, onnxruntime)
 
 
@@ -95,7 +96,7 @@ def engine_options(manifest: Manifest, graph: str, folder: Path) -> dict[str, st
 def write_record(export_dir: Path, folder: Path, parity: Mapping[str, float]) -> None:
     """Write down which engines were built, of which export, once they were compared."""
     files = {path.name: sha256_of(path) for path in _engine_files(folder)}
-    if not files:
+    if not engine_names(folder):
         raise DeviceError('TensorRT has built no engine', got=f'{folder} without engines',
                           fix='run it again and read what onnxruntime says')
     record = {'manifest': sha256_of(export_dir / MANIFEST_FILE), 'files': files,
@@ -139,13 +140,22 @@ def check_engines(export_dir: Path, key: EngineKey) -> Path:
 
 
 def engine_state(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return size and time of each engine file, to notice one that was built behind our back."""
+    """Return size and time of each file, to notice an engine that was built behind our back."""
     return {path.name: (path.stat().st_size, path.stat().st_mtime_ns)
             for path in _engine_files(folder)}
 
 
+def engine_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of the engines in a folder."""
+    return tuple(path.name for path in sorted(folder.glob('*.engine')))
+
+
 def _engine_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob('*.engine'))
+    """Return engines and the shape ranges they were built for.
+
+    ONNX Runtime compares those with the ranges asked for, and builds anew when they are not there.
+    """
+    return sorted(path for pattern in ('*.engine', '*.profile') for path in folder.glob(pattern))
 
 
 def _shape(spec: TensorSpec, place: int) -> str:

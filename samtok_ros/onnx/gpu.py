@@ -9,8 +9,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from samtok_ros.onnx.libraries import wanted_tensorrt
+
 _DRIVER = 'libcuda.so.1'
-_TENSORRT = tuple(f'libnvinfer.so.{major}' for major in (11, 10, 8))
+_TENSORRT_MAJORS = (11, 10, 8)
 _COMPUTE_MAJOR, _COMPUTE_MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
 _NAME_BYTES = 256
 
@@ -60,9 +62,19 @@ def find_gpu(load: Loader = ctypes.CDLL) -> Gpu | None:
     return Gpu(name.value.decode('utf-8', 'replace'), f'{major.value}.{minor.value}')
 
 
+def tensorrt_libraries() -> tuple[str, ...]:
+    """Return the TensorRT libraries to look for: the one that ONNX Runtime was built for, if known.
+
+    Several may be installed, and the newest need not be the one that runs the engines.
+    """
+    wanted = wanted_tensorrt()
+    majors = _TENSORRT_MAJORS if wanted is None else (wanted,)
+    return tuple(f'libnvinfer.so.{major}' for major in majors)
+
+
 def tensorrt_version(load: Loader = ctypes.CDLL) -> str | None:
     """Return the version number of the TensorRT library as it reports it, None without one."""
-    for library in _TENSORRT:
+    for library in tensorrt_libraries():
         try:
             return str(load(library).getInferLibVersion())
         except OSError:

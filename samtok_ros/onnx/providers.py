@@ -5,7 +5,7 @@ ONNX Runtime answers a provider that it cannot start with a warning and the CPU.
 error: a robot that silently thinks on its CPU is broken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from samtok_ros.errors import DeviceError
@@ -15,6 +15,9 @@ PROVIDERS = {'cpu': 'CPUExecutionProvider', 'cuda': 'CUDAExecutionProvider',
 """Values of `model.provider` besides auto, and what ONNX Runtime calls them."""
 
 CPU = PROVIDERS['cpu']
+CHECK_VERSIONS = ('check that GPU driver, CUDA, cuDNN and TensorRT have the versions that this '
+                  'onnxruntime was built for, use another dtype, or set model.provider to cpu')
+"""The way out when a provider is there and does not work."""
 _WAY_OUT = {
     'cuda': 'install onnxruntime-gpu for the CUDA of this machine, or set model.provider to cpu',
     'tensorrt': 'install an onnxruntime with TensorRT for this machine, or set model.provider to '
@@ -62,22 +65,21 @@ def choose_provider(
     return Choice(_there('cuda', available, f'model.device: {device}'))
 
 
-def check_got(asked: str, got: Sequence[str], reason: str = '') -> None:
+def check_got(asked: str, got: Sequence[str], explain: Callable[[str], str]) -> None:
     """Compare the provider asked for with those that a session really has.
 
     Args:
         asked: 'cpu', 'cuda' or 'tensorrt'.
         got: names of ONNX Runtime, by priority.
-        reason: what ONNX Runtime said about it, if anything.
+        explain: says why a provider cannot be had, '' if it knows no reason.
     Raises:
         DeviceError: the one asked for is not the first.
     """
     if not got or got[0] != PROVIDERS[asked]:
+        reason = explain(asked)
         raise DeviceError(
             f'onnxruntime dropped the provider {asked}' + (f' ({reason})' if reason else ''),
-            expected=PROVIDERS[asked], got=', '.join(got) or 'none',
-            fix='check that CUDA, cuDNN and TensorRT have the versions that this onnxruntime was '
-            'built for, or set model.provider to cpu')
+            expected=PROVIDERS[asked], got=', '.join(got) or 'none', fix=CHECK_VERSIONS)
 
 
 def check_assignment(asked: str, nodes: Sequence[tuple[str, str]]) -> None:

@@ -12,15 +12,18 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from samtok_ros.errors import CheckpointError, DeviceError
 from samtok_ros.onnx.engines import engine_options
+from samtok_ros.onnx.libraries import ERRORS_ONLY, find_wheels, why_not_loaded
 from samtok_ros.onnx.manifest import Manifest, TensorSpec
-from samtok_ros.onnx.providers import PROVIDERS, check_assignment, check_got
+from samtok_ros.onnx.providers import CHECK_VERSIONS, PROVIDERS, check_assignment, check_got
+from samtok_ros.onnx.reasons import reason_of
 
-_ERRORS_ONLY = 3
 _RECORD_ASSIGNMENT = 'session.record_ep_graph_assignment_info'
 _UNREADABLE = (ort_state.InvalidProtobuf, ort_state.InvalidGraph, ort_state.InvalidArgument,
                ort_state.NoSuchFile)
 _UNUSABLE = (ort_state.NotImplemented, ort_state.Fail, ort_state.EPFail,
-             ort_state.RuntimeException)
+             ort_state.RuntimeException, RuntimeError)
+"""A RuntimeError is what providers raise themselves."""
+_NO_MEMORY = ('Failed to allocate memory', 'out of memory')
 
 Input = np.ndarray | ort.OrtValue
 
@@ -48,9 +51,9 @@ class Engine:
 class Graph:
     """A session with names, checked against the manifest."""
 
-    def __init__(self, session: ort.InferenceSession, memory: str) -> None:
+    def __init__(self, session: ort.InferenceSession, engine: Engine) -> None:
         self.session = session
-        self._memory = memory
+        self._engine = engine
         self._outputs = [output.name for output in session.get_outputs()]
 
     @classmethod
@@ -66,7 +69,7 @@ class Graph:
         session = open_session(path, engine, options)
         _check_tensors(path, 'inputs', session.get_inputs(), manifest.graphs[name].inputs)
         _check_tensors(path, 'outputs', session.get_outputs(), manifest.graphs[name].outputs)
-        return cls(session, engine.memory)
+        return cls(session, engine)
 
     def run(self, inputs: Mapping[str, Input]) -> list[ort.OrtValue]:
         """Run the graph; results stay in the memory of the provider.
@@ -74,7 +77,17 @@ class Graph:
         Args:
             inputs: all inputs by name; arrays are copied there, values of an earlier run are used
                 where they lie.
+        Raises:
+            DeviceError: the provider lacks a library or memory, or it failed.
         """
+        try:
+            return self._run(inputs)
+        except RuntimeError as error:
+            reason = reason_of(error)
+        # Out here: as a cause, the first error would keep the arrays of the failed run alive.
+        raise _failure(f'the provider {self._engine.provider} failed', self._engine, reason)
+
+    def _run(self, inputs: Mapping[str, Input]) -> list[ort.OrtValue]:
         binding = self.session.io_binding()
         # Bound by address: they have to live until the run is over.
         arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()
@@ -85,7 +98,7 @@ class Graph:
             else:
                 binding.bind_ortvalue_input(name, value)
         for name in self._outputs:
-            binding.bind_output(name, self._memory)
+            binding.bind_output(name, self._engine.memory)
         self.session.run_with_iobinding(binding)
         return binding.get_outputs()
 
@@ -105,25 +118,26 @@ def open_session(
     """
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = engine.threads
-    settings.log_severity_level = _ERRORS_ONLY
+    settings.log_severity_level = ERRORS_ONLY
     # Threads that wait for the next image by spinning would take cores from everybody else.
     settings.add_session_config_entry('session.intra_op.allow_spinning', '0')
     settings.add_session_config_entry(_RECORD_ASSIGNMENT, '1')
     shown = path if not isinstance(path, bytes) else 'model in memory'
+    if engine.provider != 'cpu':
+        find_wheels()
     try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.simplefilter('always')
-            session = ort.InferenceSession(path, settings, providers=list(options))
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of a dropped provider, which is an error below
+            # Without fallback: it tries again without our options and says so to standard output.
+            session = ort.InferenceSession(path, settings, providers=list(options),
+                                           enable_fallback=0)
     except _UNREADABLE as error:
-        raise CheckpointError(f'{shown} is not a usable ONNX model', got=_first_line(error),
+        raise CheckpointError(f'{shown} is not a usable ONNX model', got=reason_of(error),
                               fix='run samtok export again') from error
     except _UNUSABLE as error:
-        raise DeviceError(f'the provider {engine.provider} cannot run {shown}',
-                          got=_first_line(error), fix='use another dtype or another provider',
-                          ) from error
-    session.disable_fallback()
-    check_got(engine.provider, session.get_providers(),
-              '; '.join(_first_line(warning.message) for warning in said))
+        raise _failure(f'the provider {engine.provider} cannot run {shown}', engine,
+                       why_not_loaded(engine.provider) or reason_of(error)) from error
+    check_got(engine.provider, session.get_providers(), why_not_loaded)
     if hasattr(session, 'get_provider_graph_assignment_info'):
         check_assignment(engine.provider, [
             (part.ep_name, node.op_type) for part in session.get_provider_graph_assignment_info()
@@ -155,9 +169,14 @@ def _check_tensors(
                               got=got, fix='run samtok export again')
 
 
+def _failure(message: str, engine: Engine, reason: str) -> DeviceError:
+    """Return the error to raise when a provider does not do its work."""
+    if any(sign in reason for sign in _NO_MEMORY):
+        return DeviceError('the device ran out of memory', got=reason,
+                           fix='use a smaller model, another dtype or another device')
+    return DeviceError(message, got=reason, fix='use another dtype or another provider'
+                       if engine.provider == 'cpu' else CHECK_VERSIONS)
+
+
 def _dtype(arg: ort.NodeArg) -> str:
     return {'tensor(float)': 'float32'}.get(arg.type, arg.type[len('tensor('):-1])
-
-
-def _first_line(error: object) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

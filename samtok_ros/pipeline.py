@@ -194,6 +194,7 @@ class Pipeline(TaskCalls):
         history: Sequence[Round] = (),
     ) -> Iterator[PipelineEvent]:
         """Put an inquiry to the model, giving text and spans as they come and the Answer last."""
+        check_rgb(image_rgb)
         events = self.language_model.generate(
             image_rgb, inquiry.instruction, limits, should_stop, history=history,
             image_key=_content_key(image_rgb))

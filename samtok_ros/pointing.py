@@ -84,6 +84,13 @@ def _check(number: int, pointer: Pointer, size: ImageSize) -> None:
                              got=f'{pointer.shape} {pointer.dtype}',
                              fix='give mask > 0, of the size of the image')
         _check_shown(number, pointer)
+    elif isinstance(pointer, Region) and pointer.mask is not None and (
+            pointer.mask.shape != (size.height, size.width)):
+        raise ImageError(f'region {number} is of another image',
+                         expected=f'a mask of ({size.height}, {size.width})',
+                         got=pointer.mask.shape,
+                         fix='ask about the image that it was found in: its words mean nothing in '
+                         'another one')
     elif not isinstance(pointer, Region | RegionReference):
         raise ConfigError(f'region {number} points at nothing', expected=_KINDS,
                           got=type(pointer).__name__)

@@ -153,3 +153,9 @@ def test_rgb_to_bytes_when_encoding_has_no_colour_then_refused():
 def test_check_rgb_when_of_another_form_then_refused(image):
     with pytest.raises(ImageError, match=r'image has the wrong form: expected \(H, W, 3\) uint8'):
         check_rgb(image)
+
+
+@pytest.mark.parametrize('image', ['table.jpg', None, [[[1, 2, 3]]]])
+def test_check_rgb_when_no_array_then_says_how_to_make_one(image):
+    with pytest.raises(ImageError, match='image is no array.*Read a file with np.asarray'):
+        check_rgb(image)

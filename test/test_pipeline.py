@@ -197,3 +197,8 @@ def test_ground_when_gradients_are_on_then_left_on_between_events(pipeline, imag
     for _ in pipeline.stream_ground(image_rgb, 'mug', GenerationLimits(2)):
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
+
+
+def test_ground_when_a_path_is_given_instead_of_pixels_then_says_how_to_read_it(pipeline):
+    with pytest.raises(ImageError, match='image is no array: .* got str'):
+        pipeline.ground('table.jpg', 'the mug')

@@ -85,6 +85,8 @@ def test_references_when_one_region_is_given_for_a_list_then_told_so(pointer):
     (BoxPrompt(10, 10, 10, 20), ImageError, 'box of region 2 is not inside the image'),
     (BoxPrompt(0, 0, 65, 20), ImageError, 'box of region 2 is not inside the image'),
     (BoxPrompt(0, 0, float('nan'), 20), ImageError, 'box of region 2 is not inside the image'),
+    (Region(1, (7, 8), 'mug', 0.5, mask=MASK[:, 1:]), ImageError,
+     'region 2 is of another image: expected a mask of (48, 64), got (48, 63)'),
     (PointPrompt(64, 0), ImageError, 'point of region 2 is not inside the image'),
     (PointPrompt(float('nan'), 0), ImageError, 'point of region 2 is not inside the image'),
 ])

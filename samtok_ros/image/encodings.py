@@ -155,6 +155,10 @@ def check_rgb(image_rgb: np.ndarray) -> ImageSize:
     Raises:
         ImageError: it is not (H, W, 3) uint8 with pixels.
     """
+    if not isinstance(image_rgb, np.ndarray):
+        raise ImageError('image is no array', expected='(H, W, 3) uint8 RGB',
+                         got=type(image_rgb).__name__,
+                         fix="read a file with np.asarray(Image.open(path).convert('RGB'))")
     if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
         raise ImageError(
             'image has the wrong form',

@@ -155,5 +155,5 @@ def test_demo_when_the_model_is_not_there_then_it_says_so_at_once(tmp_path):
 
 
 def test_demo_when_the_bag_is_not_there_then_it_says_so_at_once(tmp_path):
-    with pytest.raises(ConfigError, match='goals cannot be read.*samtok make-bag'):
+    with pytest.raises(ConfigError, match='is no bag for the demo.*samtok make-bag'):
         run_demo(DemoSettings(tmp_path / 'out', bag=tmp_path, backend='fake'))

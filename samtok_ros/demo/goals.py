@@ -69,6 +69,10 @@ def load_goals(path: Path) -> tuple[DemoGoal, ...]:
     Raises:
         ConfigError: there is no such file, or it holds no goals.
     """
+    if not path.is_file():
+        raise ConfigError(f'{path.parent} is no bag for the demo: it has no {path.name}',
+                          fix='make one with samtok make-bag; play a bag of your own with ros2 bag '
+                          'play beside samtok up, see docs/launch.md')
     try:
         rows = json.loads(path.read_text(encoding='utf-8'))
         goals = tuple(DemoGoal(**{**row, 'targets': tuple(row['targets'])}) for row in rows)

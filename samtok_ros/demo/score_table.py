@@ -2,7 +2,7 @@
 """The demo's score as a table for people."""
 
 from samtok_ros.demo.lift_scoring import Spread
-from samtok_ros.demo.scoring import DemoScore, FrameLift, GoalScore
+from samtok_ros.demo.scoring import DemoScore, GoalScore
 from samtok_ros.lifting.target import LiftStatus
 
 _RIGHT = (0, 3, 4, 5, 6)
@@ -11,7 +11,7 @@ _RIGHT = (0, 3, 4, 5, 6)
 def table(score: DemoScore) -> str:
     """Return the score as lines for people."""
     rows = [(str(number), goal.goal.text, short_answer(goal), _iou_text(goal), _latency(goal),
-             *_lift_cells(goal.lift)) for number, goal in enumerate(score.goals, start=1)]
+             *_lift_cells(goal)) for number, goal in enumerate(score.goals, start=1)]
     rows = [('', 'goal', 'answer', 'IoU', 'ms', 'off mm', 'size %'), *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ['  '.join(cell.rjust(width) if column in _RIGHT else cell.ljust(width)
@@ -52,10 +52,11 @@ def _lifting_lines(score: DemoScore) -> list[str]:
     return lines
 
 
-def _lift_cells(lift: FrameLift | None) -> tuple[str, str]:
+def _lift_cells(goal: GoalScore) -> tuple[str, str]:
     """Return how far the box is off, mm, and the worst error of its lengths, per cent."""
-    if lift is None:
-        return '', ''
+    lift = goal.lift
+    if lift is None:  # with masks in the answer a newer image was lifted in its place
+        return ('skipped', '') if goal.lifts else ('', '')
     if lift.result.status != LiftStatus.OK:
         return lift.result.status.name.lower(), ''
     if lift.score is None or lift.score.box_centre_mm is None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What diagnostics say: one status per part of a node, published once a second."""
 
+import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 
 _PERIOD_S = 1.0
+_LOGGED_AFTER_S = 5.0
 
 
 class Level(IntEnum):
@@ -38,6 +41,39 @@ class Health:
     values: Mapping[str, object] = field(default_factory=dict)
 
 
+class HealthLog:
+    """Says in the log what diagnostics say, for those who see no diagnostics.
+
+    Once for each part that is not well for a while, since a camera may be late and a node has just
+    begun; and once when that is over.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self._logged: set[str] = set()
+
+    def lines(self, parts: Mapping[str, Health], now_s: float) -> list[tuple[Level, str]]:
+        """Return what is to be logged.
+
+        Args:
+            parts: status of each part.
+            now_s: on a clock that always runs.
+        """
+        found = []
+        for part, health in parts.items():
+            if health.level is Level.OK:
+                self._since.pop(part, None)
+                if part in self._logged:
+                    self._logged.discard(part)
+                    found.append((Level.OK, f'{part}: {health.message}'))
+                continue
+            since = self._since.setdefault(part, now_s)
+            if part not in self._logged and now_s - since >= _LOGGED_AFTER_S:
+                self._logged.add(part)
+                found.append((health.level, f'{part}: {health.message}'))
+        return found
+
+
 class HealthReporter:
     """Publishes the statuses of a node on /diagnostics, in every lifecycle state."""
 
@@ -50,6 +86,7 @@ class HealthReporter:
         """
         self._node = node
         self._parts = parts
+        self._log, self._log_lock = HealthLog(), threading.Lock()
         self._name = node.get_fully_qualified_name().lstrip('/')
         # The topic is the one absolute name: aggregators listen to it for the whole robot.
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -79,3 +116,9 @@ class HealthReporter:
                         for key, value in health.values.items()])
             for part, health in parts.items()]
         self._publisher.publish(message)
+        logger = self._node.get_logger()
+        say = {Level.OK: logger.info, Level.WARN: logger.warning, Level.ERROR: logger.error}
+        with self._log_lock:
+            lines = self._log.lines(parts, time.monotonic())
+        for level, line in lines:
+            say[level](line)

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is wrong for a while is in the log too, once, and once more when it is over."""
+
+from samtok_ros.nodes.health import Health, HealthLog, Level
+
+WELL = {'input': Health(Level.OK, 'images arrive')}
+SILENT = {'input': Health(Level.ERROR, 'no image because nobody publishes /camera')}
+
+
+def test_log_when_something_is_wrong_for_a_while_then_said_once_and_when_it_is_over():
+    log = HealthLog()
+    assert [log.lines(SILENT, now) for now in (0.0, 4.0)] == [[], []]
+    assert log.lines(SILENT, 5.5) == [
+        (Level.ERROR, 'input: no image because nobody publishes /camera')]
+    assert log.lines(SILENT, 60.0) == []
+    assert log.lines(WELL, 61.0) == [(Level.OK, 'input: images arrive')]
+    assert log.lines(WELL, 62.0) == []
+
+
+def test_log_when_something_is_wrong_for_a_moment_then_nothing_is_said():
+    log = HealthLog()
+    for now in range(0, 40, 4):
+        assert log.lines(SILENT, now) == []
+        assert log.lines(WELL, now + 2) == []

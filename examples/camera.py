@@ -66,6 +66,8 @@ def image_message(pixels: np.ndarray, encoding: str) -> Image:
 
 def main() -> None:
     """Send until the end of the process."""
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
     rclpy.init()
     image_rgb = np.array(Picture.open(sys.argv[1]).convert('RGB').resize(SIZE_WH))
     depth_mm = np.full(image_rgb.shape[:2], WALL_MM, np.uint16)

@@ -59,6 +59,7 @@ class GraspPlanner(Node):
         super().__init__('grasp_planner', namespace='samtok')
         self.things = things
         self.refusals = 0
+        self.has_asked = False
         self.clouds = {}
         self.targets = {}
         # Latched: who comes late still gets the last target. Box and cloud come one by one.
@@ -84,6 +85,7 @@ class GraspPlanner(Node):
     def ask(self) -> None:
         """Set the goal; it holds until it is replaced, or cleared by an empty text."""
         self.refusals = 0
+        self.has_asked = True
         self.goals.publish(Goal(text=self.things[0] if self.things else ''))
         if not self.things:
             self.goals.wait_for_all_acked(Duration(seconds=2))
@@ -104,8 +106,9 @@ class GraspPlanner(Node):
         if stamp not in self.targets or stamp not in self.clouds:
             return
         target, cloud = self.targets.pop(stamp), self.clouds.pop(stamp)
-        # An answer to the goal before may still be on its way: it is about another thing.
-        if self.things and target.goal == self.things[0]:
+        # An answer to the goal before may still be on its way: it is about another thing. And the
+        # last target of an earlier run is latched: it may be about the same thing, but is over.
+        if self.has_asked and self.things and target.goal == self.things[0]:
             self.start.cancel()
             self.decide(target, cloud)
 

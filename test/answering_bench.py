@@ -2,11 +2,12 @@
 """A grounding side without ROS: a worker, a fake model, and callers that wait in threads."""
 
 import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
 
-from samtok_ros.errors import ImageError
+from samtok_ros.errors import DeviceError, ImageError
 from samtok_ros.runtime.answering import Answering
 from samtok_ros.runtime.fake_backend import FakeBackend
 from samtok_ros.runtime.frame_cache import Frame
@@ -35,6 +36,7 @@ class Remote:
     def __init__(self):
         self.there = True
         self.fails = ''
+        self.hangs = False
         self.asked = []
 
     def is_there(self):
@@ -42,13 +44,23 @@ class Remote:
 
     def encode(self, frame, drawn, should_stop):
         self.asked.append(('encode', len(drawn)))
+        self._hang(should_stop)
         return tuple((7, 10 + number) for number in range(len(drawn)))
 
     def decode(self, result, should_stop):
         if self.fails:
             raise ImageError(self.fails)
         self.asked.append(('decode', len(result.regions)))
+        self._hang(should_stop)
         return 'masks'
+
+    def _hang(self, should_stop):
+        until_s = time.monotonic() + WAIT_S
+        while self.hangs and not should_stop():
+            assert time.monotonic() < until_s, 'nobody lets go of a mask tokenizer that hangs'
+            time.sleep(0.001)
+        if should_stop():
+            raise DeviceError('no answer in time')
 
 
 class Bench:

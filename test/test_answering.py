@@ -60,12 +60,41 @@ def test_goal_about_the_newest_image_when_that_is_too_old_then_it_waits_for_a_ne
     assert bench.begin('one mug', stamp_ns=5_000_000_000).outcome().ended is Ended.SUCCEEDED
 
 
+def test_goal_about_the_newest_image_when_that_came_before_activation_then_it_waits_for_another(
+        make):
+    bench = make()
+    bench.show(frame(5))
+    assert bench.answering.close('deactivated')
+    bench.answering.open()
+    with pytest.raises(ImageError, match='no image has come since the node was activated'):
+        bench.answering.check(Request(Task.ASK, 'What?'), waits_for_image=False)
+    caller = bench.begin('one mug')
+    # Whoever names its stamp means it.
+    assert bench.begin('one mug', stamp_ns=5).outcome().result.stamp_ns == 5
+    bench.show(frame(4))
+    assert caller.outcome().result.stamp_ns == 4
+
+
+def test_goal_when_its_image_has_left_the_cache_then_the_next_can_be_about_it_again(make):
+    bench = make()
+    bench.runtime.frames.resize(1, 10 ** 9)
+    bench.show(frame(5))
+    go_on = bench.hold_worker()
+    caller = bench.begin('one mug', stamp_ns=5)
+    bench.show(frame(6))
+    with pytest.raises(ImageError):
+        bench.runtime.frames.find(5)
+    go_on.set()
+    caller.outcome()
+    assert bench.begin('one cup', stamp_ns=5).outcome().ended is Ended.SUCCEEDED
+
+
 def test_goal_when_its_time_is_over_before_an_image_comes_then_it_is_aborted(make):
     bench = make()
     outcome = bench.begin('one mug', time_limit_s=0.1).outcome()
     assert outcome.ended is Ended.ABORTED
     assert outcome.result is None
-    assert 'the time limit of 0.1 s was over before the model could begin' in outcome.message
+    assert 'the time limit of 0.1 s was over before a new image came' in outcome.message
 
 
 def test_goal_when_its_image_leaves_the_cache_while_it_waits_then_it_still_has_it(make):

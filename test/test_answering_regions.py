@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Goals and questions about regions: pointed at, drawn, and remembered from round to round."""
 
+import time
+
 import numpy as np
 import pytest
-from answering_bench import benches, frame
+from answering_bench import CANCEL, benches, frame
 
 from samtok_ros.image.zoom import ZoomRule, zoomed
 from samtok_ros.language.instructions import Picture
 from samtok_ros.masks.rle import mask_to_rle
 from samtok_ros.regions import BoxPrompt, PointPrompt, Region
+from samtok_ros.runtime.records import Status
 from samtok_ros.runtime.references import CodesReference, IdReference, RunsReference
 from samtok_ros.runtime.tickets import Ended
 from samtok_ros.settings.grounding import GroundingSettings
@@ -86,6 +89,39 @@ def test_split_when_there_is_no_mask_tokenizer_then_words_come_and_drawing_is_re
     outcome = bench.begin('two mugs', references=(BoxPrompt(0, 0, 4, 4),)).outcome()
     assert outcome.ended is Ended.ABORTED
     assert 'start the mask_tokenizer node' in outcome.message.lower()
+
+
+def test_split_when_the_mask_tokenizer_hangs_then_a_goal_ends_in_its_time_with_its_words(make):
+    bench = make(with_masks=False)
+    bench.show(frame())
+    bench.remote.hangs = True
+    outcome = bench.begin('two mugs', time_limit_s=0.1).outcome()
+    assert (outcome.ended, outcome.masks) == (Ended.SUCCEEDED, None)
+    assert (len(outcome.result.regions), outcome.masks_problem) == (2, 'no answer in time.')
+    outcome = bench.begin('two mugs', time_limit_s=0.1,
+                          references=(BoxPrompt(0, 0, 4, 4),)).outcome()
+    assert (outcome.ended, outcome.message) == (Ended.ABORTED, 'no answer in time.')
+
+
+def test_split_when_an_answer_took_all_its_time_then_its_masks_are_still_drawn(make):
+    bench = make(with_masks=False, token_s=0.002)
+    bench.show(frame())
+    outcome = bench.begin('many mugs', time_limit_s=0.3).outcome()
+    assert (outcome.result.status, outcome.masks) == (Status.TRUNCATED, 'masks')
+
+
+@pytest.mark.parametrize('fields', [{}, {'references': (BoxPrompt(0, 0, 4, 4),)}])
+def test_split_when_cancelled_while_the_mask_tokenizer_hangs_then_it_ends_as_cancelled(
+        make, fields):
+    bench = make(with_masks=False)
+    bench.show(frame())
+    bench.remote.hangs = True
+    caller = bench.begin('two mugs', **fields)
+    while not bench.remote.asked:
+        time.sleep(0.001)
+    caller.stop()
+    outcome = caller.outcome()
+    assert (outcome.ended, outcome.message) == (Ended.CANCELLED, CANCEL.message)
 
 
 def test_conversation_when_it_goes_on_then_the_rounds_before_count_and_only_there(make):

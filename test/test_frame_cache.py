@@ -100,6 +100,82 @@ def test_cache_when_a_stamp_comes_again_then_the_newer_frame_replaces_the_older(
     assert cache.get(1) is second
 
 
+def test_cache_when_frames_were_spoken_of_then_the_last_four_stay_over_the_count():
+    cache = FrameCache(2, 10_000)
+    frames = [frame(stamp) for stamp in range(8)]
+    for item in frames:
+        cache.put(item)
+        cache.protect(item)
+    assert cache.stamps() == (4, 5, 6, 7)
+    cache.protect(frames[4])
+    for stamp in (8, 9):
+        cache.put(frame(stamp))
+    cache.protect(cache.get(9))
+    assert cache.stamps() == (6, 7, 4, 8, 9)
+    assert cache.nbytes == 500
+    assert len(cache) == 5
+    assert [item.stamp_ns for item in cache.newest_first()] == [9, 8, 4, 7, 6]
+
+
+def test_cache_when_frames_were_spoken_of_then_they_stay_over_the_memory_with_their_features():
+    cache = FrameCache(10, 450)
+    spoken_of = frame(1)
+    spoken_of.features = SimpleNamespace(nbytes=100)
+    cache.put(spoken_of)
+    cache.protect(spoken_of)
+    for stamp in (2, 3, 4):
+        cache.put(frame(stamp))
+    assert cache.stamps() == (1, 3, 4)
+    assert spoken_of.features is not None
+    assert cache.nbytes == 400
+    cache.forget_features()
+    assert (spoken_of.features, cache.nbytes) == (None, 300)
+
+
+def test_frame_when_it_is_gone_and_then_spoken_of_then_it_is_back_and_not_the_newest():
+    cache = FrameCache(1, 10_000)
+    gone = frame(1)
+    for item in (gone, frame(2)):
+        cache.put(item)
+    assert cache.get(1) is None
+    cache.protect(gone)
+    assert cache.get(1) is gone
+    assert cache.find(1) is gone
+    assert cache.stamps() == (1, 2)
+    assert cache.newest().stamp_ns == 2
+    cache.clear()
+    assert (cache.get(1), len(cache), cache.nbytes) == (None, 0, 0)
+    cache.protect(gone)
+    assert cache.newest() is None
+
+
+def test_frame_when_another_has_its_stamp_then_only_the_later_one_is_protected():
+    cache = FrameCache(1, 10_000)
+    first, second, third = frame(1), frame(1), frame(1)
+    cache.put(first)
+    cache.put(second)
+    cache.protect(first)
+    cache.put(frame(2))
+    assert cache.get(1) is second
+    cache.put(third)
+    cache.put(frame(2))
+    assert cache.get(1) is third
+
+
+def test_cache_when_begun_anew_then_older_frames_have_stamps_but_none_is_the_newest():
+    cache = FrameCache(10, 10_000)
+    for stamp in (10, 20):
+        cache.put(frame(stamp))
+    cache.begin_anew()
+    assert cache.newest() is None
+    assert cache.find(10).stamp_ns == 10
+    with pytest.raises(ImageError, match='no image has come since the node was act') as caught:
+        cache.find(0)
+    assert 'name an older one: 0.000000020, 0.000000010' in str(caught.value)
+    cache.put(frame(5))
+    assert cache.newest().stamp_ns == 5
+
+
 def test_features_when_asked_for_twice_then_they_are_computed_once_and_counted():
     calls = []
 
@@ -190,5 +266,10 @@ def test_cache_when_time_jumped_back_then_later_frames_are_forgotten():
     cache = FrameCache(10, 10_000)
     for stamp in (1, 2, 3):
         cache.put(frame(stamp))
+        cache.protect(cache.get(stamp))
+    cache.forget_after(3)
+    assert cache.newest().stamp_ns == 3
     cache.forget_after(2)
     assert cache.stamps() == (1, 2)
+    assert cache.get(3) is None
+    assert cache.newest() is None  # A frame from before the jump is not where the camera is now.

@@ -47,6 +47,28 @@ def test_goal_when_two_have_the_same_stamp_then_the_later_one_holds():
     assert text_for(board, 7) == 'ball'
 
 
+def test_goal_when_it_is_said_again_then_it_holds_already_until_it_is_replaced_or_cleared():
+    board = GoalBoard(by_stamp=False)
+    assert not board.holds('mug')
+    assert not board.holds('')
+    board.set('mug', 0)
+    assert board.holds('mug')
+    assert not board.holds('ball')
+    board.set('', 0)
+    assert not board.holds('mug')
+    assert board.holds('')
+    board.set('mug', 0)
+    board.clear()
+    assert not board.holds('mug')
+    assert board.last_id == 3
+
+
+def test_goal_when_by_stamp_then_saying_it_again_counts():
+    board = GoalBoard(by_stamp=True)
+    board.set('mug', 5)
+    assert not board.holds('mug')
+
+
 def test_board_when_cleared_then_goals_are_gone_and_when_flooded_then_it_stays_small():
     board = GoalBoard(by_stamp=True)
     for stamp in range(1, 1001):

@@ -13,7 +13,7 @@ from samtok_ros.language.generation import GenerationLimits
 from samtok_ros.language.instructions import goal_instruction
 from samtok_ros.runtime.backend import Question
 from samtok_ros.runtime.fake_backend import FakeBackend
-from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.grounding_stream import GroundingStream
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.records import Status
@@ -45,8 +45,9 @@ class Bench:
         self.statistics = Statistics()
         self.problems = ProblemLog(self.lines.append)
         self.now_ns = 0
-        self.stream = GroundingStream(self.worker, self._publish, self.problems, self.statistics,
-                                      lambda: self.now_ns)
+        self.frames = FrameCache(1, 10_000)
+        self.stream = GroundingStream(self.worker, self.frames, self._publish, self.problems,
+                                      self.statistics, lambda: self.now_ns)
         self.settings = settings or GroundingSettings()
         self.stream.configure(self.settings, FakeBackend(FakeSettings(**fake)).load_grounding())
         self.worker.start()
@@ -158,6 +159,26 @@ def test_rate_limit_when_set_then_it_counts_in_image_stamps(make, rate_hz, expec
         bench.wait_for(lambda index=index: index + 1 == bench.statistics.total('frames_dropped')
                        + bench.statistics.total('frames_processed'))
     assert [(r.stamp_ns - 10**9) // 1_000_000 for r in bench.complete()] == expected
+
+
+def test_frame_when_many_come_during_its_answer_then_it_is_in_the_cache_when_its_words_go_out(make):
+    bench = make()
+    shown, kept = frame(5), []
+    answer = bench.stream._model.answer
+
+    def others_come_meanwhile(result=None):
+        kept.append(bench.frames.get(5))
+        for stamp in range(10, 20):
+            bench.frames.put(frame(stamp))
+            bench.frames.protect(frame(stamp))  # Requests that cut in speak of others.
+
+    bench.stream._model.answer = lambda *arguments: others_come_meanwhile() or answer(*arguments)
+    bench.stream._publish = others_come_meanwhile
+    bench.stream.open()
+    bench.stream.set_goal('two mugs', 0)
+    bench.stream.put_frame(shown)
+    bench.wait_for(lambda: bench.statistics.total('frames_processed'))
+    assert kept == [shown] * 4  # As the model begins, with each region, and at the end.
 
 
 def test_goal_when_it_is_new_then_neither_rate_limit_nor_a_missing_image_holds_it_up(make):

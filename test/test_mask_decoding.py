@@ -134,11 +134,22 @@ def test_words_when_forgotten_then_neither_those_that_wait_nor_those_in_the_queu
     for stamp_ns in (7, 8):
         bench.decoding.put_words(words(stamp_ns, (1, 2)))
     assert bench.decoding.waiting == 2
-    bench.decoding.forget()
+    bench.decoding.forget_after(-1)
     bench.arrive(8)
     assert bench.run() == []
     bench.decoding.put_words(words(7, (1, 2)))
     assert len(bench.run()) == 1
+
+
+def test_words_when_later_ones_are_forgotten_then_the_others_are_still_decoded(bench):
+    bench.arrive(7)
+    bench.arrive(9)
+    for stamp_ns in (7, 8, 9, 10):
+        bench.decoding.put_words(words(stamp_ns, (1, 2)))
+    bench.decoding.forget_after(8)
+    bench.arrive(8)
+    bench.arrive(10)
+    assert [result.stamp_ns for result in bench.run()] == [7, 8]
 
 
 def test_words_when_released_then_those_that_still_come_are_let_go(bench):
@@ -200,9 +211,33 @@ def test_words_when_the_frame_never_comes_then_they_are_dropped_with_the_reason(
     bench.now += 2.0
     bench.decoding.drop_expired()
     assert bench.problems.counts() == {'no_such_frame': 1}
-    assert 'words for image 7 are dropped: no image with this stamp' in bench.lines[0]
+    assert bench.lines == ['words for image 7 are dropped: no image with this stamp is in the '
+                           'cache. Give both nodes the same image topic, or raise words.wait_s']
     bench.arrive(7)
     assert bench.run() == []
+
+
+def test_words_when_they_took_longer_than_images_are_kept_then_the_reason_says_how_long(bench):
+    bench.frames.resize(3, 10**9)
+    for tenths in range(0, 65, 5):
+        bench.arrive(tenths * 10**8)
+    bench.decoding.put_words(words(4 * 10**8, (1, 2)))
+    for tenths in range(70, 100, 5):  # What comes while they wait does not count.
+        bench.arrive(tenths * 10**8)
+    bench.now += 2.0
+    bench.decoding.drop_expired()
+    assert bench.problems.counts() == {'no_such_frame': 1}
+    assert ('The words came 5.6 s after it, and the 3 images kept span 1.0 s: raise cache.frames '
+            'and cache.megabytes') in bench.lines[0]
+
+
+def test_words_when_an_image_of_their_time_is_not_there_then_the_topic_is_in_doubt(bench):
+    for stamp_ns in (10, 30):
+        bench.arrive(stamp_ns)
+    bench.decoding.put_words(words(20, (1, 2)))
+    bench.now += 2.0
+    bench.decoding.drop_expired()
+    assert 'Give both nodes the same image topic' in bench.lines[0]
 
 
 @pytest.mark.parametrize('kind, message, reason', [

@@ -83,14 +83,23 @@ class Bench:
     def answer(self, stamp_ns, *codes, **fields):
         """Hand in a decoded answer as the node does; return it with numbers."""
         there = self.frames.get(stamp_ns) or self.arrive(stamp_ns)
-        drawn = self.access.draw(there, codes)
-        regions = tuple(Region(number, words, 'mug', 0.5, *drawn[words][:1])
-                        for number, words in enumerate(codes, start=1))
-        result = replace(FrameResult(stamp_ns, 'camera', SIZE, 'fake@1', 'mugs', 1, '', True,
-                                     regions), **fields)
+        result = self.decoded(there, *codes, **fields)
+        self.tracking.words_arrived(result)
         result = self.tracking.take_answer(result, there)
         self.tracking.catch_up(result)
         return result
+
+    def decoded(self, there, *codes, **fields):
+        drawn = self.access.draw(there, codes)
+        regions = tuple(Region(number, words, 'mug', 0.5, *drawn[words][:1])
+                        for number, words in enumerate(codes, start=1))
+        return replace(FrameResult(there.stamp_ns, 'camera', SIZE, 'fake@1', 'mugs', 1, '', True,
+                                   regions), **fields)
+
+    def cancel(self, stamp_ns, **fields):
+        """Let words of a cancelled answer arrive, without their image."""
+        self.tracking.words_arrived(self.decoded(
+            frame(stamp_ns), status=Status.CANCELLED, **fields))
 
     def close(self):
         self.tracking.close()
@@ -164,7 +173,6 @@ def test_answer_when_it_is_about_an_image_before_the_last_answer_then_it_changes
 
 @pytest.mark.parametrize('fields, said', [
     ({'status': Status.NO_TARGET}, None),
-    ({'status': Status.CANCELLED}, 'the answer was cancelled'),
     ({'goal_id': 2, 'complete': False}, 'there is a new goal'),
 ])
 def test_answer_when_it_ends_what_was_followed_then_that_is_said(bench, fields, said):
@@ -196,10 +204,51 @@ def test_goal_when_it_changes_then_only_answers_to_it_are_followed(bench, text, 
     assert any(result.stamp_ns == 3 for result in bench.run()) == followed
 
 
-def test_goal_when_it_is_cleared_by_a_call_then_it_ends_what_is_followed(bench):
+@pytest.mark.parametrize('message, said', [
+    ('', 'the answer was cancelled'), ('the goal was cleared', 'the goal was cleared')])
+def test_answer_when_it_is_cancelled_then_what_is_followed_ends_whether_or_not_its_image_came(
+        bench, message, said):
     bench.answer(1, MIDDLE)
-    bench.tracking.goal_cleared()
-    assert 'the goal was cleared' in bench.run()[0].message
+    bench.cancel(2, message=message)
+    (end,) = bench.run()
+    assert (end.status, end.message) == (Status.CANCELLED, f'nothing is followed any more: {said}')
+    bench.arrive(3)
+    assert bench.run() == [end]
+
+
+def test_words_when_they_are_decoded_after_their_goal_was_cleared_then_they_are_not_followed(
+        bench):
+    there = bench.arrive(1)
+    words = bench.decoded(there, MIDDLE)
+    bench.tracking.words_arrived(words)
+    bench.cancel(2)
+    late = bench.tracking.take_answer(words, there)
+    assert late.regions[0].track_id == 0
+    assert bench.tracking.is_outdated(late)
+    bench.arrive(3)
+    assert bench.run() == []
+
+
+@pytest.mark.parametrize('cleared, number', [(1, 2), (7, 1), (7, 7)],
+                         ids=['new goal', 'restarted', 'activated again'])
+def test_words_when_they_come_after_a_goal_was_cleared_then_they_are_followed_on_the_same_image(
+        bench, cleared, number):
+    bench.answer(1, MIDDLE, goal_id=cleared)
+    bench.cancel(1, goal_id=cleared)
+    bench.run()
+    answer = bench.answer(1, MIDDLE, goal_id=number)
+    assert not bench.tracking.is_outdated(answer)
+    bench.arrive(2)
+    assert bench.run()[-1].regions[0].track_id == 2
+
+
+def test_goal_when_another_stands_by_the_time_one_was_cancelled_then_it_is_followed_on(bench):
+    bench.answer(1, MIDDLE)
+    bench.cancel(1)
+    bench.answer(2, MIDDLE, goal_id=2)  # Decoded before the worker looks at what was cancelled.
+    bench.arrive(3)
+    assert [(result.status, result.goal_id) for result in bench.run()] == [
+        (Status.CANCELLED, 1), (Status.OK, 2)]
 
 
 def test_answer_when_it_is_too_old_then_the_next_image_ends_what_is_followed():
@@ -227,6 +276,31 @@ def test_time_when_it_jumps_back_then_everything_is_forgotten_in_silence(bench):
     bench.arrive(1)
     assert bench.run() == []
     assert bench.answer(2, MIDDLE).regions[0].track_id == 2
+
+
+def test_answer_when_it_waits_for_the_first_image_of_a_new_time_then_it_is_followed(bench):
+    bench.answer(5, MIDDLE)
+    bench.tracking.forget()
+    bench.worker.submit(Priority.WORDS, lambda: bench.answer(1, MIDDLE))
+    bench.run()
+    bench.arrive(2)
+    assert [result.answer_stamp_ns for result in bench.run()] == [1]
+
+
+@pytest.mark.parametrize('status', [Status.OK, Status.NO_TARGET])
+def test_answer_when_time_has_jumped_back_meanwhile_then_it_does_not_hold_up_new_ones(
+        bench, status):
+    gone = bench.arrive(100 * SECOND_NS)
+    bench.frames.forget_after(SECOND_NS)
+    bench.tracking.forget()
+    bench.run()
+    bench.answer(SECOND_NS, MIDDLE)
+    bench.frames.protect(gone)
+    late = bench.tracking.take_answer(bench.decoded(gone, CORNER, status=status), gone)
+    assert bench.tracking.is_outdated(late)
+    bench.arrive(SECOND_NS + 1)
+    assert [(result.stamp_ns, result.answer_stamp_ns) for result in bench.run()] == [
+        (SECOND_NS + 1, SECOND_NS)]
 
 
 def test_image_when_it_cannot_be_read_then_it_is_reported_and_the_next_is_followed(bench):

@@ -141,7 +141,7 @@ def test_group_when_built_alone_then_it_checks_itself():
 
 
 def test_table_when_written_then_it_has_a_row_per_setting():
-    table = parameters_markdown(MaskTokenizerSettings)
+    table = parameters_markdown(setting_fields(MaskTokenizerSettings))
     rows = table.splitlines()[2:]
     assert len(rows) == len(list(setting_fields(MaskTokenizerSettings)))
     assert '| `words.wait_s` | `2.0` s | 0.0 to 600.0 | yes |' in table

@@ -56,3 +56,35 @@ def test_listener_when_a_frame_arrives_then_it_is_in_the_cache_already():
     runtime.listen(lambda arrived: seen.append(runtime.frames.get(arrived.stamp_ns)))
     runtime.frame_arrived(frame(4))
     assert seen[0].stamp_ns == 4
+
+
+def told_of_steps_back(runtime, stamps):
+    told = []
+    runtime.listen_to_steps_back(lambda stamp_ns: told.append((stamp_ns, runtime.frames.stamps())))
+    for stamp in stamps:
+        runtime.frame_arrived(frame(stamp))
+    return told
+
+
+def test_stamps_when_they_step_back_then_it_is_told_once_before_the_frame_is_there():
+    runtime = SharedRuntime()
+    runtime.frames.resize(5, 10_000)
+    second = 1_000_000_000
+    told = told_of_steps_back(runtime, (8 * second, 9 * second, second, 2 * second, 3 * second))
+    assert told == [(second, (8 * second, 9 * second))]
+
+
+def test_stamps_when_images_are_slightly_out_of_order_then_that_is_no_step_back():
+    runtime = SharedRuntime()
+    # Each a little before the newest, and the last far before it.
+    told = told_of_steps_back(runtime, (10**9, 700_000_000, 600_000_000, 499_000_000))
+    assert [stamp_ns for stamp_ns, _ in told] == [499_000_000]
+
+
+def test_stamps_when_everybody_has_left_then_time_begins_anew():
+    runtime = SharedRuntime()
+    runtime.join('grounding', settings())
+    told = told_of_steps_back(runtime, (10**10,))
+    runtime.leave('grounding')
+    runtime.frame_arrived(frame(1))
+    assert told == []

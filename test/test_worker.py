@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one thread that owns the models."""
 
+import sys
 import threading
+from concurrent.futures import Future
 
 import pytest
 
+from samtok_ros.errors import DeviceError
 from samtok_ros.runtime.worker import Priority, Worker
 
 WAIT_S = 20
@@ -25,6 +28,20 @@ def held(worker):
     worker.submit(Priority.ACTION, lambda: (started.set(), go_on.wait(WAIT_S)))
     assert started.wait(WAIT_S)
     return go_on
+
+
+def in_a_thread(function, *arguments):
+    """Call a function in a thread that nobody has to wait for; return the future result."""
+    future = Future()
+
+    def run():
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future
 
 
 def test_jobs_when_they_wait_then_the_most_urgent_goes_first_and_equals_in_order(worker):
@@ -126,3 +143,49 @@ def test_worker_when_stopped_from_its_own_thread_then_it_does_not_wait_for_itsel
     while worker.is_running:
         pass
     assert result == [True]
+
+
+def test_worker_when_an_old_step_is_still_busy_then_it_starts_after_it_or_says_so(worker):
+    go_on = held(worker)
+    assert not worker.stop(0.0)
+    with pytest.raises(DeviceError, match='still busy with a step from before'):
+        worker.start(0.0)
+    started = in_a_thread(worker.start, WAIT_S)
+    go_on.set()
+    started.result(WAIT_S)
+    assert in_a_thread(worker.call, Priority.SERVICE, lambda: 5).result(WAIT_S) == 5
+
+
+def test_call_when_the_worker_is_stopped_before_its_turn_then_it_fails(worker):
+    go_on = held(worker)
+    waits = in_a_thread(worker.call, Priority.SERVICE, lambda: 5)
+    while not worker.waiting:
+        pass
+    assert not worker.stop(0.0)
+    comes_late = in_a_thread(worker.call, Priority.SERVICE, lambda: 5)
+    for call in (waits, comes_late):
+        with pytest.raises(DeviceError, match='the model is being stopped'):
+            call.result(WAIT_S)
+    go_on.set()
+
+
+@pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
+def test_call_when_the_thread_ends_before_its_turn_then_it_fails(worker):
+    go_on = held(worker)
+    worker.submit(Priority.ACTION, sys.exit)
+    waits = in_a_thread(worker.call, Priority.SERVICE, lambda: 5)
+    while worker.waiting < 2:
+        pass
+    go_on.set()
+    with pytest.raises(DeviceError, match='the model is being stopped'):
+        waits.result(WAIT_S)
+
+
+def test_call_when_its_job_is_running_at_the_stop_then_it_gets_its_result(worker):
+    running, go_on = threading.Event(), threading.Event()
+    call = in_a_thread(worker.call, Priority.SERVICE,
+                       lambda: (running.set(), go_on.wait(WAIT_S))[1])
+    assert running.wait(WAIT_S)
+    assert not worker.stop(0.0)
+    go_on.set()
+    assert call.result(WAIT_S)

@@ -19,18 +19,20 @@ from samtok_ros.cli import (
     export,
     extend_vocab,
     fetch,
+    goal,
     ground,
     make_bag,
     parity,
     policy,
     train,
     up,
+    watch,
 )
 from samtok_ros.errors import SamtokError
 
 COMMANDS = (ground, ask, encode, decode, fetch, doctor, convert, export,
             build_engines, train, evaluate, parity, bench, make_bag,
-            demo, up, policy, extend_vocab)
+            demo, up, goal, watch, policy, extend_vocab)
 _FAILED, _INTERRUPTED = 2, 130
 
 

@@ -11,8 +11,8 @@ _EPILOG = ('Every step goes on where it stopped when the same command is run aga
            'curves.jsonl of the run folder.')
 
 
-_FAMILIES = ('single', 'several', 'none', 'unknown', 'region', 'caption', 'relation', 'choice', 'relative',
-             'categories', 'grounded caption', 'scene graph')
+_FAMILIES = ('single', 'several', 'none', 'unknown', 'region', 'caption', 'relation', 'choice',
+             'relative', 'categories', 'grounded caption', 'scene graph')
 
 
 def add_parser(commands) -> None:

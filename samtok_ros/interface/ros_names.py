@@ -87,7 +87,8 @@ TOPICS = (
           'calibration of the colour camera', readers=(LIFTING,),
           command='ros2 topic echo --once NS/camera_info'),
     Topic('goal', 'samtok_ros/msg/Goal', _RELIABLE,
-          'what to look for; holds until the next one, an empty text clears it',
+          'what to look for; holds until another one comes, an empty text clears it; the same text '
+          'again changes nothing (with `input.every_frame` it counts from its stamp on)',
           readers=(GROUNDING, MASK_TOKENIZER),
           command='ros2 topic pub --once NS/goal samtok_ros/msg/Goal "{text: the red mug}"'),
     Topic('mask_words', 'samtok_ros/msg/MaskWords', _RELIABLE,

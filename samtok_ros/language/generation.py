@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from samtok_ros.errors import ConfigError
 from samtok_ros.regions import FinishReason
 
-
 THINKING_TOKENS = 1024
 """Limit for answers of models that think first; with less they are cut off before they answer."""
 

@@ -11,11 +11,11 @@ from samtok_ros.errors import ImageError
 from samtok_ros.regions import ImageSize
 
 _FISHEYE = 'equidistant'
-# Coefficients that OpenCV takes, by the names of sensor_msgs/distortion_models.
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 40, 1e-9)
-"""Of the way back from distorted pixels. By itself OpenCV stops early: 1 mm off at a distance of 1 m
-for common lenses, and 58 mm in the corners of a wide one."""
+"""Of the way back from distorted pixels. By itself OpenCV stops early: up to 4 mm off at a distance
+of 1 m for common lenses."""
 
+# Coefficients that OpenCV takes, by the names of sensor_msgs/distortion_models.
 _COEFFICIENTS = {'plumb_bob': (4, 5), 'rational_polynomial': (8, 12, 14), _FISHEYE: (4,)}
 
 

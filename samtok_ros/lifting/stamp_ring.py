@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-Item = TypeVar('Item')
+from samtok_ros.stamps import is_step_back
 
-_BACK_S = 0.5
-"""Messages of one sender come in the order of their stamps; such a step back is another time."""
+Item = TypeVar('Item')
 
 
 class StampRing(Generic[Item]):
@@ -45,7 +44,7 @@ class StampRing(Generic[Item]):
             True when its stamp is a step back in time.
         """
         with self._lock:
-            is_back = self._newest_ns is not None and self._newest_ns - stamp_ns > _BACK_S * 1e9
+            is_back = is_step_back(self._newest_ns, stamp_ns)
             if is_back:
                 self._forget([stamp for stamp in self._items if stamp > stamp_ns])
             self._forget([stamp_ns])

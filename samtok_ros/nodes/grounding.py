@@ -19,6 +19,7 @@ from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.runtime.grounding_stream import GroundingStream
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.shared import SharedRuntime
+from samtok_ros.runtime.withdrawal import Withdrawal
 
 
 class GroundingNode(PerceptionNode):
@@ -26,8 +27,9 @@ class GroundingNode(PerceptionNode):
 
     def __init__(self, runtime: SharedRuntime) -> None:
         super().__init__('grounding', runtime)
-        self._stream = GroundingStream(runtime.worker, self._publish_result, self.problems,
-                                       self.statistics, self.ros_now_ns)
+        self._stream = GroundingStream(runtime.worker, runtime.frames, self._publish_result,
+                                       self.problems, self.statistics, self.ros_now_ns)
+        self._withdrawal = Withdrawal(self._publish_result, runtime.frames)
         self._requests = RequestServers(self, self._clear_goal)
         self._model: GroundingModel | None = None
         self._words: OutputPublisher | None = None
@@ -51,9 +53,12 @@ class GroundingNode(PerceptionNode):
 
     def begin(self) -> None:
         """Take images."""
-        self._images = self.take_images(self._on_frame)
+        if not self.settings.input.every_frame:  # There nobody goes by an answer for long.
+            self.runtime.worker.add_stream(self._withdrawal.step)
         self._stream.open()
         self._requests.open()
+        # Behind the requests: they take only images that come once they are open for the newest.
+        self._images = self.take_images(self._on_frame)
         self.get_logger().info(f'images from {self._images.describe()}')
 
     def end(self) -> None:
@@ -62,12 +67,15 @@ class GroundingNode(PerceptionNode):
             self._images.destroy()
             self._images = None
         requests_ended = self._requests.close('the node was deactivated')
-        if not (self._stream.close() and requests_ended):
+        stream_ended = self._stream.close()
+        if not (self.runtime.worker.remove_stream(self._withdrawal.step) and stream_ended
+                and requests_ended):
             self.get_logger().warning('the model is still busy with one step')
 
     def tear_down(self) -> None:
         """Free the model and the outputs."""
         self._stream.release()
+        self._withdrawal.forget()
         self._requests.release()
         self._model = None
         for part in (self._goals, self._words):
@@ -85,7 +93,7 @@ class GroundingNode(PerceptionNode):
         self._stream.change_settings(self.settings)
         self._requests.settings_changed()
 
-    def time_jumped_back(self) -> None:
+    def time_jumped_back(self, newest_ns: int) -> None:
         """See PerceptionNode."""
         self._stream.time_jumped_back()
         self._requests.time_jumped_back()
@@ -118,6 +126,10 @@ class GroundingNode(PerceptionNode):
         if has_markers(text):
             self.problems.report('goal_with_markers', 'the goal holds mask words or chat markers; '
                                  'they are read as ordinary text')
+        if self._stream.goals.holds(text):
+            # Behaviour trees say it again and again; the answer must not begin anew each time.
+            self.statistics.count('goals')
+            return
         goal = self._stream.set_goal(text, stamp_to_ns(message.header.stamp))
         self.statistics.count('goals')
         self.get_logger().info(f'goal {goal.goal_id}: ' + (
@@ -126,8 +138,8 @@ class GroundingNode(PerceptionNode):
         self.reporter.publish()
 
     def _clear_goal(self) -> None:
+        self._withdrawal.clear(self._stream.goals.last_id)
         self._stream.clear_goal()
-        self.runtime.goal_cleared()
 
     def _on_frame(self, frame: Frame) -> None:
         self.runtime.frame_arrived(frame)
@@ -137,6 +149,7 @@ class GroundingNode(PerceptionNode):
         self.statistics.tick('words_out')
         if result.complete:
             self.note_age(result)
+        self._withdrawal.note(result)
         self._words.publish(result_to_words(result))
 
 

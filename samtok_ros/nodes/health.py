@@ -116,9 +116,17 @@ class HealthReporter:
                         for key, value in health.values.items()])
             for part, health in parts.items()]
         self._publisher.publish(message)
-        logger = self._node.get_logger()
-        say = {Level.OK: logger.info, Level.WARN: logger.warning, Level.ERROR: logger.error}
         with self._log_lock:
             lines = self._log.lines(parts, time.monotonic())
         for level, line in lines:
-            say[level](line)
+            self._say(level, line)
+
+    def _say(self, level: Level, line: str) -> None:
+        logger = self._node.get_logger()
+        # One call for each: rclpy refuses a second severity from the same place.
+        if level is Level.ERROR:
+            logger.error(line)
+        elif level is Level.WARN:
+            logger.warning(line)
+        else:
+            logger.info(line)

@@ -81,10 +81,12 @@ class ImageInput:
         self._transport = 'raw' if settings.transport == 'auto' else settings.transport
         if settings.transport == 'auto':
             self._transport = self._wanted()
+        self._subscription = self._subscribe(self._transport)
+        # Last: where we cannot subscribe, nothing may stay behind that looks for publishers.
+        if settings.transport == 'auto':
             # Wall time: publishers come and go whether or not a simulated clock runs.
             self._timer = node.create_timer(_LOOK_PERIOD_S, self._look, callback_group=group,
                                             clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._subscription = self._subscribe(self._transport)
 
     def destroy(self) -> None:
         """End the subscription."""

@@ -9,10 +9,12 @@ from samtok_ros.errors import SamtokError
 from samtok_ros.nodes.health import Health
 from samtok_ros.nodes.image_input import INACTIVE, ImageInput
 from samtok_ros.nodes.managed_node import ManagedNode
-from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.runtime.frame_cache import Frame, stamp_text
 from samtok_ros.runtime.records import FrameResult
 from samtok_ros.runtime.shared import SharedRuntime, SharedSettings
 from samtok_ros.runtime.worker import Priority
+
+_STEP_LOG_S = 5.0
 
 
 class PerceptionNode(ManagedNode):
@@ -32,6 +34,7 @@ class PerceptionNode(ManagedNode):
         self._kind = name
         super().__init__(name)
         runtime.worker.report_to(self._on_worker_error)
+        runtime.listen_to_steps_back(self._stamps_stepped_back)
 
     def join(self) -> None:
         """See ManagedNode."""
@@ -46,13 +49,16 @@ class PerceptionNode(ManagedNode):
         """See ManagedNode."""
         if not self.settings.input.every_frame:
             self.runtime.frames.forget_after(newest_ns)
-            self.time_jumped_back()
+            self.time_jumped_back(newest_ns)
 
-    def time_jumped_back(self) -> None:
+    def time_jumped_back(self, newest_ns: int) -> None:
         """Forget what belongs to the time after a jump backwards: a bag or simulator began anew.
 
         Images from that time are forgotten already. Not called with input.every_frame, where a bag
         that is played again is just more images.
+
+        Args:
+            newest_ns: newest stamp that is not of that time.
         """
 
     def warm_up(self, run: Callable[[], None]) -> None:
@@ -78,6 +84,14 @@ class PerceptionNode(ManagedNode):
     def note_age(self, result: FrameResult) -> None:
         """Measure how old an image is when its result goes out: what a planner feels."""
         self.statistics.add_duration('age', (self.ros_now_ns() - result.stamp_ns) / 1e9)
+
+    def _stamps_stepped_back(self, stamp_ns: int) -> None:
+        """Forget as after a jump of ROS time: without /clock nothing else tells of it."""
+        if not self.settings.input.every_frame:
+            # Two cameras on one topic would say it with every image.
+            self.get_logger().info(f'stamps of the images step back to {stamp_text(stamp_ns)}',
+                                   throttle_duration_sec=_STEP_LOG_S)
+            self.time_jumped(stamp_ns)
 
     def _on_worker_error(self, error: Exception) -> None:
         known = isinstance(error, SamtokError)

@@ -2,6 +2,7 @@
 """What the lifting node subscribes to: masks, depth images and the calibration of the camera."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from rclpy.clock import Clock, ClockType
@@ -62,12 +63,17 @@ class LiftingInputs:
         ways = {'raw': Way(Image, 'depth', self._on_depth),
                 'compressed': Way(CompressedImage, self._compressed_topic(), self._on_compressed)}
         chosen = ways.values() if depth.transport == AUTO else [ways[depth.transport]]
-        self._masks = self._subscribe([Way(RegionMasks, 'masks', self._on_masks)], 'reliable',
-                                      _MASKS_KEPT, 'bad_masks')
-        self._depth = self._subscribe(chosen, depth.reliability, depth.queue, 'bad_depth')
-        self._calibration = self._subscribe(
-            [Way(CameraInfo, 'camera_info', self._on_calibration)], depth.reliability, depth.queue,
-            'bad_camera_info')
+        with ExitStack() as made:
+            # Undone from here when a later one cannot subscribe.
+            self._masks = self._subscribe([Way(RegionMasks, 'masks', self._on_masks)], 'reliable',
+                                          _MASKS_KEPT, 'bad_masks')
+            made.callback(self._masks.destroy)
+            self._depth = self._subscribe(chosen, depth.reliability, depth.queue, 'bad_depth')
+            made.callback(self._depth.destroy)
+            self._calibration = self._subscribe(
+                [Way(CameraInfo, 'camera_info', self._on_calibration)], depth.reliability,
+                depth.queue, 'bad_camera_info')
+            made.pop_all()
         # Wall time: publishers come and go whether or not a simulated clock runs.
         self._timer = node.create_timer(_LOOK_PERIOD_S, self._look, callback_group=node.inputs,
                                         clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -166,8 +172,8 @@ class LiftingInputs:
         calibration = self._reader.read(message)
         self._node.statistics.tick('camera_info_in')
         if calibration.refusal:
-            self._node.problems.report('bad_camera_info', f'{self._calibration.current.topic}: '
-                                       f'{calibration.refusal}')
+            topic = self._node.resolve_topic_name('camera_info')
+            self._node.problems.report('bad_camera_info', f'{topic}: {calibration.refusal}')
         self._takers.calibration(calibration)
 
 

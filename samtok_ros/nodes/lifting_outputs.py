@@ -18,7 +18,13 @@ from samtok_ros.nodes.lifted_messages import (
     to_detections_3d,
 )
 from samtok_ros.nodes.managed_node import ManagedNode
-from samtok_ros.nodes.publishers import OutputPublisher, latched_qos, picture_qos, results_qos
+from samtok_ros.nodes.publishers import (
+    OutputPublisher,
+    OutputSet,
+    latched_qos,
+    picture_qos,
+    results_qos,
+)
 from samtok_ros.nodes.vision_messages import vision_types
 from samtok_ros.runtime.lifting_records import MaskedThing, Outcome
 
@@ -29,25 +35,29 @@ class LiftingOutputs:
     """The publishers of the lifting node, from configure to cleanup."""
 
     def __init__(self, node: ManagedNode) -> None:
-        """Create the publishers; silent while the node is inactive."""
+        """Create the publishers; silent while the node is inactive.
+
+        Raises:
+            ConfigError: QoS overrides of one cannot be used.
+        """
         self._node = node
-        self._points = node.create_output(PointCloud2, 'target/points', latched_qos())
-        self._box = node.create_output(LiftedTargetMessage, 'target/box', latched_qos())
-        self._markers = node.create_output(MarkerArray, 'markers', latched_qos())
+        self._outputs = OutputSet(node.create_output)
+        self._points = self._outputs.add(PointCloud2, 'target/points', latched_qos())
+        self._box = self._outputs.add(LiftedTargetMessage, 'target/box', latched_qos())
+        self._markers = self._outputs.add(MarkerArray, 'markers', latched_qos())
         self._scene: OutputPublisher | None = None
         self._detections: OutputPublisher | None = None
         self._vision = vision_types()
         if node.settings.scene.enabled:
-            self._scene = node.create_output(PointCloud2, 'scene/points', picture_qos())
+            self._scene = self._outputs.add(PointCloud2, 'scene/points', picture_qos())
         if self._vision is not None:
-            self._detections = node.create_output(self._vision.Detection3DArray, 'detections_3d',
-                                                  results_qos())
+            self._detections = self._outputs.add(self._vision.Detection3DArray, 'detections_3d',
+                                                 results_qos())
 
     @property
     def all(self) -> tuple[OutputPublisher, ...]:
         """The publishers that there are."""
-        outputs = (self._points, self._box, self._markers, self._scene, self._detections)
-        return tuple(output for output in outputs if output is not None)
+        return tuple(self._outputs)
 
     @property
     def wants_scene(self) -> bool:
@@ -61,8 +71,7 @@ class LiftingOutputs:
 
     def destroy(self) -> None:
         """End the publishers."""
-        for output in self.all:
-            output.destroy()
+        self._outputs.destroy()
 
     def publish(self, outcome: Outcome) -> None:
         """Publish what became of the target; the points only where they can be used."""

@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile
 
 from samtok_ros.errors import SamtokError
 from samtok_ros.nodes.health import Health, HealthReporter, Level
+from samtok_ros.nodes.middleware_errors import first_line
 from samtok_ros.nodes.parameters import (
     changed_settings,
     check_change,
@@ -195,7 +196,11 @@ class ManagedNode(LifecycleNodeMixin, Node):
         return self._time.now_ns()
 
     def create_output(self, message_type: type, topic: str, qos: QoSProfile) -> OutputPublisher:
-        """Create a publisher that is silent while the node is inactive."""
+        """Create a publisher that is silent while the node is inactive.
+
+        Raises:
+            ConfigError: its QoS overrides cannot be used.
+        """
         return OutputPublisher(self, message_type, topic, qos, self.problems)
 
     def _health(self) -> Mapping[str, Health]:
@@ -249,8 +254,8 @@ class ManagedNode(LifecycleNodeMixin, Node):
         self.reporter.soon()
 
     def _refusal(self, error: RuntimeError) -> str:
-        reason = (str(error).splitlines() or [''])[0].split(', at /')[0]
-        return f'the node is {self._state_machine.current_state[1]} ({reason})'
+        state = self._state_machine.current_state[1]
+        return f'the node is {state} ({first_line(error)})'
 
     def _check_parameters(self, parameters: list[Parameter]) -> SetParametersResult:
         return check_change(self.settings, parameters)

@@ -21,7 +21,13 @@ from samtok_ros.nodes.conversions import (
     result_to_masks,
 )
 from samtok_ros.nodes.lifecycle import PerceptionNode
-from samtok_ros.nodes.publishers import OutputPublisher, latched_qos, picture_qos, results_qos
+from samtok_ros.nodes.publishers import (
+    OutputPublisher,
+    OutputSet,
+    latched_qos,
+    picture_qos,
+    results_qos,
+)
 from samtok_ros.nodes.vision_messages import (
     LabelTable,
     label_table,
@@ -51,12 +57,16 @@ class MaskOutputs:
     """The publishers of a mask tokenizer node, from configure to cleanup."""
 
     def __init__(self, node: PerceptionNode) -> None:
-        """Create the publishers; silent while the node is inactive."""
+        """Create the publishers; silent while the node is inactive.
+
+        Raises:
+            ConfigError: QoS overrides of one cannot be used.
+        """
         self._node = node
-        self._masks = node.create_output(RegionMasks, 'masks', results_qos())
-        self._target = node.create_output(Image, 'target/mask', latched_qos())
-        self._labels = node.create_output(Image, 'label_image', picture_qos())
-        self._overlay = node.create_output(CompressedImage, 'overlay/compressed', picture_qos())
+        self._outputs = OutputSet(node.create_output)
+        self._masks = self._outputs.add(RegionMasks, 'masks', results_qos())
+        self._target = self._outputs.add(Image, 'target/mask', latched_qos())
+        self._labels = self._outputs.add(Image, 'label_image', picture_qos())
         self._vision = vision_types()
         self._detections: OutputPublisher | None = None
         self._label_info: OutputPublisher | None = None
@@ -66,17 +76,16 @@ class MaskOutputs:
             node.get_logger().info('vision_msgs is not installed: detections and label_info are '
                                    'not published')
         else:
-            self._detections = node.create_output(self._vision.Detection2DArray, 'detections',
-                                                  results_qos())
-            self._label_info = node.create_output(self._vision.LabelInfo, 'label_info',
-                                                  latched_qos())
+            self._label_info = self._outputs.add(self._vision.LabelInfo, 'label_info',
+                                                 latched_qos())
+            self._detections = self._outputs.add(self._vision.Detection2DArray, 'detections',
+                                                 results_qos())
+        self._overlay = self._outputs.add(CompressedImage, 'overlay/compressed', picture_qos())
 
     @property
     def all(self) -> tuple[OutputPublisher, ...]:
         """The publishers that there are."""
-        outputs = (self._masks, self._target, self._labels, self._label_info, self._detections,
-                   self._overlay)
-        return tuple(output for output in outputs if output is not None)
+        return tuple(self._outputs)
 
     def open(self) -> None:
         """Start to paint."""
@@ -88,8 +97,7 @@ class MaskOutputs:
 
     def destroy(self) -> None:
         """End the publishers."""
-        for output in self.all:
-            output.destroy()
+        self._outputs.destroy()
 
     def publish(self, result: FrameResult, frame: Frame, with_views: bool = True) -> None:
         """Publish regions; for the worker thread.

@@ -58,7 +58,6 @@ class MaskTokenizerNode(PerceptionNode):
                                       self.statistics, shares_worker=not takes_images)
         runtime.listen(self._decoding.frame_arrived)
         runtime.listen(self._tracking.frame_arrived)
-        runtime.goal_cleared = self._tracking.goal_cleared
         self._mask_services = MaskServices(self)
         self._loaded: LoadedMaskModel | None = None
         self._access: LocalMaskAccess | None = None
@@ -93,6 +92,8 @@ class MaskTokenizerNode(PerceptionNode):
         self._outputs.open()
         self._decoding.open()
         self._tracking.open()
+        if self._takes_images:  # else the grounding node of this process does it
+            self.runtime.frames.begin_anew()
         self._mask_services.open(self._access)
         self._words = RawSubscription(self, MaskWords, 'mask_words', self._on_words, results_qos(),
                                       self.inputs, self.problems, 'bad_words')
@@ -135,9 +136,9 @@ class MaskTokenizerNode(PerceptionNode):
         self._decoding.change_settings(self.settings)
         self._tracking.change_settings(self.settings)
 
-    def time_jumped_back(self) -> None:
-        """See PerceptionNode: words that wait are of images that will not come any more."""
-        self._decoding.forget()
+    def time_jumped_back(self, newest_ns: int) -> None:
+        """See PerceptionNode: later words that wait are of images that will not come any more."""
+        self._decoding.forget_after(newest_ns)
         self._tracking.forget()
 
     def parts_health(self) -> Mapping[str, Health]:
@@ -174,7 +175,10 @@ class MaskTokenizerNode(PerceptionNode):
         self._tracking.wake_if_rested()
 
     def _on_words(self, message: MaskWords) -> None:
-        self._decoding.put_words(words_to_result(message))
+        words = words_to_result(message)
+        # Whether or not their image is here: it need not be for things to be followed no longer.
+        self._tracking.words_arrived(words)
+        self._decoding.put_words(words)
         self._listen_to_goals()
 
     def _listen_to_goals(self) -> None:

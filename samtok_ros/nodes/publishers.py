@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Outputs of the nodes: QoS profiles, and publishers that report what they cannot send."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rclpy.event_handler import PublisherEventCallbacks
@@ -9,6 +10,7 @@ from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from samtok_ros.nodes.middleware_errors import checked_overrides
 from samtok_ros.nodes.peer_names import PeersToReport, full_name
 from samtok_ros.runtime.problems import ProblemLog
 
@@ -39,18 +41,23 @@ class OutputPublisher:
         self, node: LifecycleNodeMixin, message_type: type, topic: str, qos: QoSProfile,
         problems: ProblemLog,
     ) -> None:
-        """Create the publisher; QoS can be overridden by parameters."""
+        """Create the publisher; QoS can be overridden by parameters.
+
+        Raises:
+            ConfigError: the QoS overrides cannot be used.
+        """
         # Resolved name; events of the publisher may ask for it before it is here.
         self.topic = node.resolve_topic_name(topic)
         self._node = node
         self._problems = problems
         self._qos = qos
         self._to_report = PeersToReport()
-        self._publisher = node.create_lifecycle_publisher(
-            message_type, topic, qos,
-            event_callbacks=PublisherEventCallbacks(
-                incompatible_qos=lambda _: self.report_incompatible()),
-            qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE))
+        with checked_overrides(f'publish {topic}'):
+            self._publisher = node.create_lifecycle_publisher(
+                message_type, topic, qos,
+                event_callbacks=PublisherEventCallbacks(
+                    incompatible_qos=lambda _: self.report_incompatible()),
+                qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE))
 
     @property
     def subscribers(self) -> int:
@@ -92,3 +99,41 @@ class OutputPublisher:
             'reliability': wanted.reliability == QoSReliabilityPolicy.RELIABLE
             and ours.reliability == QoSReliabilityPolicy.BEST_EFFORT}
         return [policy for policy, is_lacking in lacks.items() if is_lacking]
+
+
+class OutputSet:
+    """Publishers that are made and ended together; when one cannot be made, those before it end."""
+
+    def __init__(
+        self, create: Callable[[type, str, QoSProfile], OutputPublisher],
+    ) -> None:
+        """Begin with none.
+
+        Args:
+            create: makes a publisher, such as ManagedNode.create_output.
+        """
+        self._create = create
+        self._made: list[OutputPublisher] = []
+
+    def __iter__(self) -> Iterator[OutputPublisher]:
+        """Go through the publishers in the order in which they were made."""
+        return iter(self._made)
+
+    def add(self, message_type: type, topic: str, qos: QoSProfile) -> OutputPublisher:
+        """Create one more publisher.
+
+        Raises:
+            ConfigError: its QoS overrides cannot be used; all of the set are ended.
+        """
+        try:
+            output = self._create(message_type, topic, qos)
+        except BaseException:
+            self.destroy()
+            raise
+        self._made.append(output)
+        return output
+
+    def destroy(self) -> None:
+        """End the publishers."""
+        for output in self._made:
+            output.destroy()

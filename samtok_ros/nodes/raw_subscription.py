@@ -9,11 +9,12 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSHistoryPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
-from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
+from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
 
-from samtok_ros.errors import ConfigError, SamtokError
+from samtok_ros.errors import SamtokError
 from samtok_ros.nodes.bounds import check_bounds
+from samtok_ros.nodes.middleware_errors import checked_overrides, first_line
 from samtok_ros.runtime.problems import ProblemLog
 
 _LOOKS_FOR_A_NAME = 5
@@ -51,6 +52,8 @@ class RawSubscription:
         Raises:
             ConfigError: the QoS overrides cannot be used.
         """
+        # Resolved name; events of the subscription may ask for it before that is here.
+        self.topic = node.resolve_topic_name(topic)
         self._node = node
         self._type = message_type
         self._handler = handler
@@ -62,21 +65,13 @@ class RawSubscription:
         self._reported: set[str] = set()
         self._policy = 'reliability'
         self._looks = 0
-        try:
+        with checked_overrides(f'subscribe to {topic}'):
             self.subscription = node.create_subscription(
                 message_type, topic, self._on_bytes, qos, callback_group=group, raw=True,
                 event_callbacks=SubscriptionEventCallbacks(
                     incompatible_qos=self._on_incompatible, message_lost=self._on_lost),
                 qos_overriding_options=QoSOverridingOptions(
                     self.overridable, callback=_refuse_keep_all))
-        except (InvalidQosOverridesError, RuntimeError) as error:
-            raise ConfigError(f'cannot subscribe to {topic}', got=str(error),
-                              fix='correct its qos_overrides') from error
-
-    @property
-    def topic(self) -> str:
-        """Resolved name of the topic."""
-        return self.subscription.topic_name
 
     @property
     def matched(self) -> int:
@@ -141,7 +136,7 @@ class RawSubscription:
             message = deserialize_message(data, self._type)
         except Exception as error:  # Whatever the middleware's reader raises on damaged bytes.
             self._problems.report(self._problem, f'message on {self.topic} cannot be read and is '
-                                  f'dropped: {len(data)} bytes, {_first_line(error)}')
+                                  f'dropped: {len(data)} bytes, {first_line(error)}')
             return
         try:
             check_bounds(message)
@@ -183,11 +178,6 @@ def _names(infos: list[Any]) -> str:
 
 def _full_name(info: Any) -> str:
     return f'{info.node_namespace.rstrip("/")}/{info.node_name}'
-
-
-def _first_line(error: Exception) -> str:
-    # The middleware adds where in its own sources it gave up.
-    return (str(error).splitlines() or [type(error).__name__])[0].split(', at /')[0]
 
 
 def _stamp(message: Any) -> str:

@@ -89,19 +89,25 @@ def _answer_of(client: Client, request: Any, should_stop: Callable[[], bool]) ->
     """Call a service and wait.
 
     Raises:
-        DeviceError: no answer in time, or nobody wants it any more.
+        DeviceError: no answer in time, nobody wants it any more, or nobody is there to give it.
         ImageError: the answer is that it cannot be done.
     """
     done = threading.Event()
     future = client.call_async(request)
     future.add_done_callback(lambda _: done.set())
-    until_s = time.monotonic() + _PATIENCE_S
+    begun_s = time.monotonic()
     while not done.wait(_LOOK_UP_S):
-        if should_stop() or time.monotonic() >= until_s:
-            client.remove_pending_request(future)
-            raise DeviceError(f'{client.srv_name} did not answer in time',
-                              expected=f'an answer within {_PATIENCE_S:g} s',
-                              fix='look at the diagnostics of the mask tokenizer')
+        waited_s = time.monotonic() - begun_s
+        is_there = client.service_is_ready()
+        if is_there and waited_s < _PATIENCE_S and not should_stop():
+            continue
+        client.remove_pending_request(future)
+        if not is_there:
+            raise DeviceError(f'{client.srv_name} went away before it answered',
+                              fix='start the mask_tokenizer node again')
+        raise DeviceError(f'{client.srv_name} did not answer in time',
+                          expected=f'an answer within {waited_s:.1f} s',
+                          fix='look whether the mask tokenizer runs, and at its diagnostics')
     response = future.result()
     if not response.success:
         raise ImageError(f'{client.srv_name}: {response.message.rstrip(".")}')

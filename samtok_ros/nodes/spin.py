@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import rclpy
 from rclpy.exceptions import InvalidHandle
@@ -27,7 +27,9 @@ _MOST_TORN_ROUNDS = 20
 """One after the other; more than a transition can cause."""
 _SETTLE_S = 0.3
 _GRACE_S = 4.0
-"""Launch kills what is still there five seconds after it asked."""
+"""Launch asks again five seconds after it asked, and kills what is still there after five more."""
+_ONLY_WAIT = (__name__, 'samtok_ros.runtime.worker', 'samtok_ros.runtime.item_thread')
+"""Modules whose functions do no work of their own: whoever is in them waits for somebody."""
 
 
 class SpinThread(threading.Thread):
@@ -74,8 +76,12 @@ class SpinThread(threading.Thread):
                 not task.done() for task, *_ in list(self.executor._tasks)):
             time.sleep(0.01)
 
-    def finish(self, timeout_s: float) -> bool:
-        """Take no more callbacks and wait for those that run; False when some run on."""
+    def finish(self, timeout_s: float | None = None) -> bool:
+        """Take no more callbacks and wait for those that run; False when some run on.
+
+        Args:
+            timeout_s: how long to wait, None for as long as it takes.
+        """
         # The executor must not be shut down under the feet of the thread that spins it.
         self._ending = True
         self.join()
@@ -114,21 +120,45 @@ def run(make_nodes: Callable[[], list[ManagedNode]]) -> int:
     # only when this one moves.
     while not asked.wait(_LOOK_UP_S):
         pass
-    until_s = time.monotonic() + _GRACE_S
-    for node in nodes:
-        node.interrupt()
-    spinning.settle(_SETTLE_S)
-    if not spinning.finish(until_s - time.monotonic()):
-        # Loading a model cannot be interrupted, and there is nothing to be saved.
-        sys.stderr.flush()
-        os._exit(0)
-    _close(nodes)
+    _end(spinning, nodes)
     return int(spinning.failed)
 
 
-def _close(nodes: list[ManagedNode]) -> None:
-    for node in reversed(nodes):
-        node.close()
-    for node in nodes:
-        node.destroy_node()
-    rclpy.try_shutdown()
+def _end(spinning: SpinThread, nodes: list[ManagedNode]) -> None:
+    # Loading a model, or one step of it, cannot be interrupted, and there is nothing to be saved.
+    too_late = threading.Timer(_GRACE_S, _leave, [spinning])
+    too_late.daemon = True
+    too_late.start()
+    try:
+        for node in nodes:
+            node.interrupt()
+        spinning.settle(_SETTLE_S)
+        spinning.finish()
+        for node in reversed(nodes):
+            node.close()
+        for node in nodes:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    finally:
+        too_late.cancel()
+
+
+def _leave(spinning: SpinThread) -> None:
+    """End the process as it is, and say what of it did not end."""
+    rclpy.logging.get_logger('samtok_ros').warning(
+        f'the process ends, although this still runs after {_GRACE_S:g} s: '
+        + (', '.join(_what_runs()) or 'the end of its nodes'))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(int(spinning.failed))
+
+
+def _what_runs() -> Iterator[str]:
+    """Name the threads that do something, each with the function of ours that it is in."""
+    frames = sys._current_frames()
+    for thread in threading.enumerate():
+        frame = frames.get(thread.ident)
+        while frame and not frame.f_globals.get('__name__', '').startswith('samtok_ros.'):
+            frame = frame.f_back
+        if frame and frame.f_globals['__name__'] not in _ONLY_WAIT:
+            yield f'{thread.name} in {frame.f_globals["__name__"]}.{frame.f_code.co_name}'

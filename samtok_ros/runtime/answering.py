@@ -35,6 +35,9 @@ from samtok_ros.settings.grounding import GroundingSettings
 _LOOK_UP_S = 0.5
 """How often a waiting caller looks whether the worker still lives; all else wakes it."""
 
+_DRAW_S = 2.0
+"""Time for masks from elsewhere where an answer took all of its own: in one process it has them."""
+
 
 class Answering:
     """Answers requests one by one; each of its callers waits in a thread of its own.
@@ -80,7 +83,11 @@ class Answering:
         self._speaker.zoom = ZoomRule(settings.zoom_below)
 
     def open(self) -> None:
-        """Let requests in."""
+        """Let requests in; an image that came before is not the newest to any of them.
+
+        Nobody knows how long ago it came, nor where the camera is now. Its stamp still names it.
+        """
+        self._runtime.frames.begin_anew()
         self._open = True
 
     def close(self, reason: str, timeout_s: float = 10.0) -> bool:
@@ -151,9 +158,10 @@ class Answering:
     def stop_if_late(self, ticket: Ticket) -> bool:
         """Stop a request that waits for longer than it may take; say whether it is stopped."""
         if time.monotonic() >= ticket.until_s:
+            waited_for = 'the model could begin' if ticket.frame else 'a new image came'
             self.stop(ticket, Stop(Ended.ABORTED, 'the time limit of '
-                                   f'{ticket.limits.deadline_s:g} s was over before the model '
-                                   'could begin. Give it more time'))
+                                   f'{ticket.limits.deadline_s:g} s was over before {waited_for}. '
+                                   'Give it more time'))
         return ticket.stop is not None
 
     def answer(self, ticket: Ticket, tell: Callable[[Progress], None]) -> Outcome:
@@ -168,7 +176,7 @@ class Answering:
         except _StoppedError:
             return self._without_answer(ticket, ticket.stop)
         except SamtokError as error:
-            return self._without_answer(ticket, Stop(Ended.ABORTED, str(error)))
+            return self._without_answer(ticket, ticket.stop or Stop(Ended.ABORTED, str(error)))
         finally:
             with self._news:
                 self._tickets.discard(ticket)
@@ -181,7 +189,7 @@ class Answering:
         elsewhere = self._runtime.mask_access is None
         if elsewhere:
             ticket.references = with_codes(ticket.frame, ticket.references, self._remote,
-                                           lambda: self.stop_if_late(ticket))
+                                           lambda: _is_over(ticket, ticket.until_s))
         outcome = self._in_worker(ticket, gate)
         if elsewhere and outcome.ended is Ended.SUCCEEDED and outcome.result.regions:
             return self._draw_elsewhere(ticket, outcome, gate)
@@ -247,8 +255,9 @@ class Answering:
             return outcome
         result = outcome.result
         gate.tell(Phase.DECODING, lambda: Progress(Phase.DECODING, result, ticket.token_count))
+        until_s = max(ticket.until_s, time.monotonic() + _DRAW_S)
         try:
-            masks = self._remote.decode(result, lambda: ticket.stop is not None)
+            masks = self._remote.decode(result, lambda: _is_over(ticket, until_s))
         except SamtokError as error:
             stop = ticket.stop
             return Outcome(stop.ended, stop.message, result) if stop else replace(
@@ -265,6 +274,10 @@ class Answering:
         except ImageError:  # of which not even the size is known
             result = None
         return Outcome(stop.ended, stop.message, result)
+
+
+def _is_over(ticket: Ticket, until_s: float) -> bool:
+    return ticket.stop is not None or time.monotonic() >= until_s
 
 
 class _StoppedError(Exception):

@@ -13,6 +13,10 @@ from samtok_ros.runtime.backend import MaskModel
 
 _STAMPS_NAMED = 5
 
+_SPOKEN_OF = 4
+"""Frames that stay because they were spoken of last. One is enough for the answer at hand; but its
+words travel on after its end, while the next answers begin and questions cut in."""
+
 
 class Frame:
     """One camera image with its stamp, and what was computed from it.
@@ -93,12 +97,16 @@ def stamp_text(stamp_ns: int) -> str:
 class FrameCache:
     """Frames by stamp, bounded by count and by memory; the oldest arrivals go first.
 
-    Where memory is short, features of older frames go before any frame does.
+    Where memory is short, features of older frames go before any frame does. The frames that were
+    spoken of last stay with their features, over both bounds if need be: an answer may take longer
+    than all others are kept, and what it says can only be drawn on its frame.
     """
 
     def __init__(self, max_frames: int, max_bytes: int) -> None:
         self._lock = threading.Lock()
         self._frames: OrderedDict[int, Frame] = OrderedDict()
+        self._spoken_of: OrderedDict[int, Frame] = OrderedDict()
+        self._newest: Frame | None = None
         self._max_frames = max_frames
         self._max_bytes = max_bytes
 
@@ -112,23 +120,46 @@ class FrameCache:
         """Keep a frame; one with the same stamp is replaced."""
         with self._lock:
             self._frames.pop(frame.stamp_ns, None)
-            self._frames[frame.stamp_ns] = frame
+            self._frames[frame.stamp_ns] = self._newest = frame
+            if frame.stamp_ns in self._spoken_of:
+                self._spoken_of[frame.stamp_ns] = frame
+            self._evict()
+
+    def protect(self, frame: Frame) -> None:
+        """Keep a frame that is spoken of until some others were; one that is gone is put back.
+
+        It never becomes the newest by that. Where another frame with its stamp has come since, that
+        one stays instead.
+        """
+        with self._lock:
+            kept = self._frames.get(frame.stamp_ns, frame)
+            self._spoken_of.pop(frame.stamp_ns, None)
+            self._spoken_of[frame.stamp_ns] = kept
+            if len(self._spoken_of) > _SPOKEN_OF:
+                self._spoken_of.popitem(last=False)
             self._evict()
 
     def get(self, stamp_ns: int) -> Frame | None:
         """Return the frame with exactly this stamp, or None."""
         with self._lock:
-            return self._frames.get(stamp_ns)
+            return self._frames.get(stamp_ns) or self._spoken_of.get(stamp_ns)
 
     def newest(self) -> Frame | None:
-        """Return the frame that came last, or None."""
+        """Return the frame that came last, or None where none came since `begin_anew`."""
+        return self._newest
+
+    def begin_anew(self) -> None:
+        """Call no frame the newest that is here already, as images are taken again after a pause.
+
+        Under their stamps they can still be had.
+        """
         with self._lock:
-            return next(reversed(self._frames.values()), None)
+            self._newest = None
 
     def newest_first(self) -> tuple[Frame, ...]:
         """Return all frames, the one that came last first."""
         with self._lock:
-            return tuple(reversed(self._frames.values()))
+            return self._all()[::-1]
 
     def find(self, stamp_ns: int) -> Frame:
         """Return the frame that a request names: the one with exactly this stamp.
@@ -147,6 +178,9 @@ class FrameCache:
                              fix='wait for the first one; /diagnostics says why none comes')
         named = ', '.join(stamps[:_STAMPS_NAMED])
         more = f' and {len(stamps) - _STAMPS_NAMED} older ones' * (len(stamps) > _STAMPS_NAMED)
+        if not stamp_ns:
+            raise ImageError('no image has come since the node was activated or time went back',
+                             fix=f'wait for the next one, or name an older one: {named}{more}')
         raise ImageError(
             'no image with this stamp is in the cache', got=stamp_text(stamp_ns),
             expected=f'{named}{more}', fix='take a stamp that is there, or 0 for the newest; '
@@ -172,24 +206,29 @@ class FrameCache:
     def forget_features(self) -> None:
         """Give back what a mask tokenizer that is no longer there has computed."""
         with self._lock:
-            for frame in self._frames.values():
+            for frame in self._all():
                 frame.features = None
                 frame.decoded = {}
 
     def forget_after(self, stamp_ns: int) -> None:
         """Forget the frames with later stamps: after a jump back they are of another time."""
         with self._lock:
-            for stamp in [stamp for stamp in self._frames if stamp > stamp_ns]:
-                del self._frames[stamp]
+            for frames in (self._frames, self._spoken_of):
+                for stamp in [stamp for stamp in frames if stamp > stamp_ns]:
+                    del frames[stamp]
+            if self._newest is not None and self._newest.stamp_ns > stamp_ns:
+                self._newest = None
 
     def clear(self) -> None:
         """Forget all frames."""
         with self._lock:
             self._frames.clear()
+            self._spoken_of.clear()
+            self._newest = None
 
     def __len__(self) -> int:
         """Frames kept."""
-        return len(self._frames)
+        return len(self.stamps())
 
     @property
     def nbytes(self) -> int:
@@ -200,10 +239,15 @@ class FrameCache:
     def stamps(self) -> tuple[int, ...]:
         """Return the stamps of the frames kept, oldest arrival first."""
         with self._lock:
-            return tuple(self._frames)
+            return tuple(frame.stamp_ns for frame in self._all())
+
+    def _all(self) -> tuple[Frame, ...]:
+        """Return the frames in order of arrival; those only kept as spoken of are the oldest."""
+        return (*(frame for stamp, frame in self._spoken_of.items() if stamp not in self._frames),
+                *self._frames.values())
 
     def _nbytes(self) -> int:
-        return sum(frame.nbytes for frame in self._frames.values())
+        return sum(frame.nbytes for frame in self._all())
 
     def _evict(self) -> None:
         while len(self._frames) > self._max_frames:
@@ -215,7 +259,8 @@ class FrameCache:
         for frame in tuple(self._frames.values())[:-1]:
             if over <= 0:
                 return
-            before, frame.features = frame.nbytes, None
-            over -= before - frame.nbytes
+            if frame.stamp_ns not in self._spoken_of:
+                before, frame.features = frame.nbytes, None
+                over -= before - frame.nbytes
         while len(self._frames) > 1 and self._nbytes() > self._max_bytes:
             self._frames.popitem(last=False)

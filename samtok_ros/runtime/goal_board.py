@@ -25,7 +25,7 @@ class GoalBoard:
         self._newest: Goal | None = None
 
     def set(self, text: str, stamp_ns: int) -> Goal:
-        """Add a goal; the same text as the newest one still counts as a new goal.
+        """Add a goal; the same text as the newest one still counts as a new goal, see `holds`.
 
         Args:
             text: empty clears the goal.
@@ -37,6 +37,19 @@ class GoalBoard:
             bisect.insort_right(self._goals, self._newest, key=lambda goal: goal.stamp_ns)
             del self._goals[:-_KEPT]
             return self._newest
+
+    def holds(self, text: str) -> bool:
+        """Tell whether a goal with this text changes nothing, as it is the standing one already.
+
+        In replay none is: there each goal says from when on it holds.
+        """
+        newest = self._newest
+        return not self._by_stamp and newest is not None and newest.text == text
+
+    @property
+    def last_id(self) -> int:
+        """Number of the goal that came last, cleared or not; 0 before the first."""
+        return self._count
 
     def newest(self) -> Goal | None:
         """Return the goal that came last unless it clears, then None."""

@@ -14,7 +14,7 @@ from samtok_ros.runtime.answer_results import (
     failed_result,
 )
 from samtok_ros.runtime.backend import AnswerUpdate, GroundingModel, Question
-from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.runtime.frame_cache import Frame, FrameCache
 from samtok_ros.runtime.goal_board import GoalBoard
 from samtok_ros.runtime.mailbox import EveryItemQueue, Inbox, Mailbox
 from samtok_ros.runtime.memory import explained
@@ -31,19 +31,21 @@ class GroundingStream:
     """Grounds the standing goal in the frames that come in, one at a time, in the worker."""
 
     def __init__(
-        self, worker: Worker, publish: Callable[[FrameResult], None], problems: ProblemLog,
-        statistics: Statistics, ros_now_ns: Callable[[], int],
+        self, worker: Worker, frames: FrameCache, publish: Callable[[FrameResult], None],
+        problems: ProblemLog, statistics: Statistics, ros_now_ns: Callable[[], int],
     ) -> None:
         """Wire it up; `open` starts it.
 
         Args:
             worker: its thread runs the model.
+            frames: told which frame is spoken of, so that it is there when its words are decoded.
             publish: called in the worker's thread, several times per frame.
             problems: told of what goes wrong with a frame.
             statistics: told of frames and durations.
             ros_now_ns: ROS time, against which the age of an image is measured.
         """
         self._worker = worker
+        self._frames = frames
         self._publish = publish
         self._problems = problems
         self._statistics = statistics
@@ -178,13 +180,14 @@ class GroundingStream:
         budget = TimeBudget(self._settings.limits.deadline_s)
         update: AnswerUpdate | None = None
         regions = 0
+        self._frames.protect(frame)
         try:
             for update in self._updates(frame, goal, budget):
                 if update.complete:
                     continue
                 if len(update.answer.regions) > regions:
                     regions = len(update.answer.regions)
-                    self._publish(answer_result(frame, goal, self._model.tokenizer_id, update))
+                    self._tell(frame, answer_result(frame, goal, self._model.tokenizer_id, update))
                 with budget.pause():
                     self._worker.let_urgent_in(Priority.STREAM)
         except Exception as error:  # The frame's answer must be closed, and the stream go on.
@@ -211,8 +214,8 @@ class GroundingStream:
         count_words(update, self._statistics, self._problems)
         close_answer(frame, update)
         in_time = update.answer.finish_reason != 'cancelled' or not self._is_wanted(goal)
-        self._publish(answer_result(frame, goal, self._model.tokenizer_id, update,
-                                    None if in_time else Status.TRUNCATED))
+        self._tell(frame, answer_result(frame, goal, self._model.tokenizer_id, update,
+                                        None if in_time else Status.TRUNCATED))
 
     def _fail(
         self, frame: Frame, goal: Goal, update: AnswerUpdate | None, error: Exception,
@@ -220,8 +223,13 @@ class GroundingStream:
         if isinstance(error, DeviceError):
             self._model.forget()
         close_answer(frame, update)
-        self._publish(failed_result(frame, goal, self._model.tokenizer_id, update, str(error)))
+        self._tell(frame, failed_result(frame, goal, self._model.tokenizer_id, update, str(error)))
         self._problems.report('answer_failed', f'no answer for image {frame.stamp_ns}: {error}')
+
+    def _tell(self, frame: Frame, result: FrameResult) -> None:
+        # Anew each time: requests that were let in meanwhile spoke of other frames.
+        self._frames.protect(frame)
+        self._publish(result)
 
 
 def _check_goal(text: str) -> None:

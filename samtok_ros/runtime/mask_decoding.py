@@ -24,10 +24,11 @@ Publish = Callable[[FrameResult, Frame], None]
 
 @dataclass(frozen=True)
 class _Waiting:
-    """Words whose image has not come yet."""
+    """Words whose image has not come yet, or is gone, and what there is to say of that."""
 
     words: FrameResult
     until: float
+    reason: str
 
 
 class MaskDecoding:
@@ -83,14 +84,16 @@ class MaskDecoding:
     def close(self) -> bool:
         """Stop and forget what waits; False when a decoding step will not end."""
         self._open = False
-        self.forget()
+        self.forget_after(-1)
         return self._worker.flush(Priority.WORDS)
 
-    def forget(self) -> None:
-        """Forget words that wait for their image or for the model."""
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget words about later images that wait for them or for the model; -1 for all."""
         with self._lock:
-            self._waiting.clear()
-            self._queue.clear()
+            self._waiting = deque(
+                entry for entry in self._waiting if entry.words.stamp_ns <= stamp_ns)
+            self._queue = deque(
+                (words, frame) for words, frame in self._queue if words.stamp_ns <= stamp_ns)
 
     def release(self) -> None:
         """Let go of the model."""
@@ -114,7 +117,8 @@ class MaskDecoding:
         with self._lock:
             frame = self._frames.get(words.stamp_ns)
             if frame is None:
-                self._waiting.append(_Waiting(words, self._now() + self._settings.words.wait_s))
+                until = self._now() + self._settings.words.wait_s
+                self._waiting.append(_Waiting(words, until, self._why_missing(words.stamp_ns)))
             else:
                 self._queue.append((words, frame))
             full = self._too_many()
@@ -139,10 +143,23 @@ class MaskDecoding:
         now, expired = self._now(), []
         with self._lock:
             while self._waiting and self._waiting[0].until <= now:
-                expired.append(self._waiting.popleft().words)
-        for words in expired:
-            self._drop(words, 'no_such_frame', 'no image with this stamp is in the cache. Give '
-                       'both nodes the same image topic, or raise cache.frames or words.wait_s')
+                expired.append(self._waiting.popleft())
+        for entry in expired:
+            self._drop(entry.words, 'no_such_frame', entry.reason)
+
+    def _why_missing(self, stamp_ns: int) -> str:
+        """Say why words that came just now may have no image, in the time of the images.
+
+        The clocks of two machines need not agree, and what is kept may be other images later on.
+        """
+        stamps = self._frames.stamps()
+        text = 'no image with this stamp is in the cache. '
+        if not stamps or stamp_ns >= min(stamps):
+            return f'{text}Give both nodes the same image topic, or raise words.wait_s'
+        newest_ns = max(stamps)
+        return (f'{text}The words came {(newest_ns - stamp_ns) / 1e9:.1f} s after it, and the '
+                f'{len(stamps)} images kept span {(newest_ns - min(stamps)) / 1e9:.1f} s: raise '
+                'cache.frames and cache.megabytes until they span the longest answer')
 
     @property
     def _limit(self) -> int:

@@ -24,14 +24,14 @@ class RemoteMasks(Protocol):
         """Return the codes of masks, boxes and points.
 
         Raises:
-            SamtokError: they cannot be encoded, or no answer came in time.
+            SamtokError: they cannot be encoded, or no answer came before `should_stop`.
         """
 
     def decode(self, result: FrameResult, should_stop: Callable[[], bool]) -> object:
         """Return the masks of an answer, in the form in which results carry them.
 
         Raises:
-            SamtokError: they cannot be decoded, or no answer came in time.
+            SamtokError: they cannot be decoded, or no answer came before `should_stop`.
         """
 
 

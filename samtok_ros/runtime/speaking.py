@@ -44,7 +44,7 @@ class Speaker:
         """Wire it up; it needs a model before it can speak.
 
         Args:
-            runtime: worker and, where this process has one, the mask tokenizer.
+            runtime: worker, frames and, where this process has one, the mask tokenizer.
             problems: told of answers that fail.
             statistics: told of durations.
             conversations: earlier rounds, and where this one goes.
@@ -63,6 +63,8 @@ class Speaker:
             SamtokError: the frame cannot be read, or the question not be put to the model.
         """
         frame, request = ticket.frame, ticket.request
+        # Whoever gets the answer may go on asking about its frame, by stamp.
+        self._runtime.frames.protect(frame)
         gate.tell(Phase.ENCODING, lambda: Progress(Phase.ENCODING))
         with self._statistics.measure('read_image'):
             frame.image_rgb()

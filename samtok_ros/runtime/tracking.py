@@ -15,6 +15,7 @@ from samtok_ros.runtime.records import FrameResult, Origin, Status
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.worker import Priority, Worker
 from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings
+from samtok_ros.stamps import is_step_back
 from samtok_ros.tracking.policies import Policy
 from samtok_ros.tracking.tracker import Tracker
 from samtok_ros.tracking.walk import steps_between
@@ -54,6 +55,7 @@ class MaskTracking:
         self._frames = FrameCache(1, 1)
         self._tracker: Tracker | None = None
         self._goal: str | None = None
+        self._taken_back: int | None = None
         self._answer: FrameResult | None = None
         self._last_frame: Frame | None = None
         self._rest_until = 0.0
@@ -76,7 +78,7 @@ class MaskTracking:
 
     def open(self) -> None:
         """Start to follow; which goal stands is not known yet."""
-        self._goal = None
+        self._goal = self._taken_back = None
         self._open = True
 
     def close(self) -> bool:
@@ -95,7 +97,8 @@ class MaskTracking:
     def forget(self) -> None:
         """Forget everything in silence: what was followed belongs to another time."""
         self._inbox.clear()
-        self._worker.submit(Priority.TRACK, self._forget)
+        # Before words of the new time are decoded, which may wait for its first image already.
+        self._worker.submit(Priority.WORDS, self._forget)
 
     def goal_changed(self, text: str) -> None:
         """Follow the regions of no other goal from now on; of none at all when it is empty."""
@@ -103,9 +106,19 @@ class MaskTracking:
         reason = 'there is a new goal' if text else 'the goal was cleared'
         self._worker.submit(Priority.TRACK, lambda: self._end_unless_wanted(reason))
 
-    def goal_cleared(self) -> None:
-        """Follow nothing until there is another answer."""
-        self._worker.submit(Priority.TRACK, lambda: self._end('the goal was cleared'))
+    def words_arrived(self, words: FrameResult) -> None:
+        """Look at words before they are decoded: those of a cancelled answer take its goal back.
+
+        Words come in the order in which they were said. So all that wait to be decoded are of that
+        goal and of those before it, and are not followed; and words of such a goal that come later
+        are of a grounding node that has begun anew, and count.
+        """
+        if words.complete and words.status is Status.CANCELLED:
+            self._taken_back = words.goal_id
+            reason = words.message or 'the answer was cancelled'
+            self._worker.submit(Priority.TRACK, lambda: self._end_unless_wanted(reason))
+        elif self._is_taken_back(words):
+            self._taken_back = None
 
     def frame_arrived(self, frame: Frame) -> None:
         """Take a new image; returns at once."""
@@ -129,15 +142,13 @@ class MaskTracking:
             return result
         if self._answer is not None and result.goal_id != self._answer.goal_id:
             self._end('there is a new goal')
-        if not result.complete or result.status is Status.FAILED:
+        if not result.complete or not self._is_wanted(result) or (
+                result.status in (Status.FAILED, Status.CANCELLED)):
             return result
-        if result.status is Status.CANCELLED:
-            self._end('the answer was cancelled')
-        elif result.status is Status.NO_TARGET:
+        if result.status is Status.NO_TARGET:
             self._forget()  # The answer itself says that there is nothing.
-        elif self._is_wanted(result):
-            return self._anchor(result, frame)
-        return result
+            return result
+        return self._anchor(result, frame)
 
     def catch_up(self, result: FrameResult) -> None:
         """Go on from an answer to the newest image; for the worker thread."""
@@ -151,7 +162,7 @@ class MaskTracking:
     def is_outdated(self, result: FrameResult) -> bool:
         """Say whether an answer should not be shown: a newer image was, and will be again.
 
-        Nor should an answer to a goal that no longer stands, which came too late.
+        Nor should one that came too late: to a goal that no longer stands, or from another time.
         """
         if self._tracker is None:
             return False
@@ -256,7 +267,14 @@ class MaskTracking:
                       frame)
 
     def _is_wanted(self, result: FrameResult) -> bool:
-        return self._goal is None or result.goal == self._goal
+        newest = self._frames.newest()
+        # An answer may be on its way while time jumps back. Nothing would be newer than its image.
+        is_of_this_time = newest is None or not is_step_back(result.stamp_ns, newest.stamp_ns)
+        return is_of_this_time and not self._is_taken_back(result) and (
+            self._goal is None or result.goal == self._goal)
+
+    def _is_taken_back(self, result: FrameResult) -> bool:
+        return self._taken_back is not None and result.goal_id <= self._taken_back
 
     def _end_unless_wanted(self, reason: str) -> None:
         if self._answer is not None and not self._is_wanted(self._answer):

@@ -11,10 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from enum import IntEnum
 from typing import TypeVar
 
+from samtok_ros.errors import DeviceError
 from samtok_ros.runtime.memory import explained
 
 Result = TypeVar('Result')
@@ -51,6 +52,7 @@ class Worker:
         self._on_error = on_error or (lambda error: logger.error('a job failed', exc_info=error))
         self._wake = threading.Condition()
         self._jobs: list[tuple[int, int, Job]] = []
+        self._calls: set[Future] = set()
         self._order = itertools.count()
         self._steps: list[Step] = []
         self._running_step: Step | None = None
@@ -63,19 +65,34 @@ class Worker:
         """Tell somebody else of exceptions from now on."""
         self._on_error = on_error
 
-    def start(self) -> None:
-        """Start the thread; without effect when it runs."""
+    def start(self, timeout_s: float = 10.0) -> None:
+        """Start the thread; without effect when it runs.
+
+        Args:
+            timeout_s: how long to wait for a thread that was stopped and is still busy.
+        Raises:
+            DeviceError: it is busy for longer.
+        """
         if self.is_running:
-            return
+            if not self._stopping:
+                return
+            self._thread.join(timeout_s)
+            if self.is_running:
+                raise DeviceError('the model is still busy with a step from before it was stopped',
+                                  fix='try again later, or start the process again')
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> bool:
-        """Forget waiting jobs and join the thread; False when it is still busy after the time."""
+        """Forget waiting jobs and join the thread; False when it is still busy after the time.
+
+        Calls that wait for their turn fail.
+        """
         with self._wake:
             self._stopping = True
             self._jobs.clear()
+            self._end_calls()
             self._tell()
         thread = self._thread
         if thread is None or thread is threading.current_thread():
@@ -107,19 +124,35 @@ class Worker:
             self._tell()
 
     def call(self, priority: Priority, job: Callable[[], Result]) -> Result:
-        """Run a job in the worker's thread, wait for it and return or raise what it does."""
+        """Run a job in the worker's thread, wait for it and return or raise what it does.
+
+        Raises:
+            DeviceError: the worker is stopped before the job begins.
+        """
         if not self.is_running or threading.current_thread() is self._thread:
             return job()
         done: Future[Result] = Future()
 
         def run() -> None:
+            if not done.set_running_or_notify_cancel():
+                return
             try:
                 done.set_result(job())
-            except Exception as error:
+            except BaseException as error:
                 done.set_exception(error)
 
-        self.submit(priority, run)
-        return done.result()
+        with self._wake:
+            if self._stopping:
+                raise _stopped()
+            self._calls.add(done)
+            self.submit(priority, run)
+        try:
+            return done.result()
+        except CancelledError:
+            raise _stopped() from None
+        finally:
+            with self._wake:
+                self._calls.discard(done)
 
     def wake(self) -> None:
         """Let the stream steps look whether there is work."""
@@ -162,16 +195,25 @@ class Worker:
                 job = heapq.heappop(self._jobs)[2]
             self._guarded(job)
 
+    def _end_calls(self) -> None:
+        for done in self._calls:
+            done.cancel()  # Without effect on one that has begun.
+
     def _tell(self) -> None:
         self._news = True
         self._wake.notify_all()
 
     def _run(self) -> None:
-        while not self._stopping:
-            self._news = False
-            self.let_urgent_in(Priority.STREAM)
-            if not self._run_steps():
-                self._sleep()
+        try:
+            while not self._stopping:
+                self._news = False
+                self.let_urgent_in(Priority.STREAM)
+                if not self._run_steps():
+                    self._sleep()
+        finally:
+            with self._wake:
+                self._stopping = True
+                self._end_calls()
 
     def _run_steps(self) -> bool:
         busy = False
@@ -199,3 +241,7 @@ class Worker:
         except Exception as error:  # One bad frame must not leave the node without a worker.
             self._on_error(explained(error))
             return True
+
+
+def _stopped() -> DeviceError:
+    return DeviceError('the model is being stopped', fix='try again when it is there again')

@@ -7,7 +7,7 @@ beside that folder parameters.md; a test compares them.
 
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -67,6 +67,9 @@ is reported with the one that was probably meant. `use_sim_time` and `qos_overri
 (history, depth, reliability, and durability of what goes out) are those of every ROS node. In one
 process `grounding` and `mask_tokenizer` must agree on `model.*`, `input.*` and `cache.*`.
 """
+_ALIKE = ('grounding', 'mask_tokenizer')
+"""Nodes that share most of their settings: these are listed once."""
+
 _LICENCE = '# SPDX-License-Identifier: Apache-2.0'
 _WIDTH = 100
 
@@ -78,15 +81,21 @@ def config_files() -> dict[str, str]:
 
 def parameters_page() -> str:
     """Return docs/parameters.md."""
-    sections = [f'## Node `{node}`\n\n{parameters_markdown(settings_class)}'
-                for node, settings_class in SETTINGS_OF_NODE.items()]
+    fields = {node: tuple(setting_fields(settings_class))
+              for node, settings_class in SETTINGS_OF_NODE.items()}
+    first, second = _ALIKE
+    shared = tuple(field for field in fields[first] if field in fields[second])
+    sections = [f'## Nodes `{first}` and `{second}` alike\n\n{parameters_markdown(shared)}']
+    for node, own in fields.items():
+        kept = [field for field in own if node not in _ALIKE or field not in shared]
+        sections.append(f'## Node `{node}`\n\n{parameters_markdown(kept)}')
     return '\n'.join([_PAGE_HEAD, *sections])
 
 
-def parameters_markdown(settings_class: type) -> str:
-    """Return the settings as a table."""
+def parameters_markdown(fields: Iterable[SettingField]) -> str:
+    """Return settings as a table."""
     lines = ['| parameter | default | range | live | meaning |', '|---|---|---|---|---|']
-    for field in setting_fields(settings_class):
+    for field in fields:
         default = f'`{value_text(field.default)}`' + (f' {field.unit}' if field.unit else '')
         lines.append(f'| `{field.name}` | {default} | {range_text(field)} | '
                      f'{"yes" if field.live else ""} | {field.description} |')

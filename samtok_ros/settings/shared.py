@@ -33,9 +33,9 @@ class ModelSettings(CheckedSettings):
         'more of its memory; not timed on a GPU yet: compare with samtok bench --cuda-graphs')
     warm_up: bool = setting(True, 'run once on an empty image while configuring, so that the first '
                             'answer is as fast as later ones')
-    thinks: bool = setting(False, 'ask as models want it that were trained by reinforcement '
-                           '(...-gcg-rl, ...-gres-rl): they think aloud before they answer, and '
-                           'are worse untold; raise limits.max_new_tokens to 1024 with it')
+    thinks: bool = setting(False, 'for models that were trained by reinforcement (...-gcg-rl, '
+                           '...-gres-rl): tells them to think aloud before they answer, without '
+                           'which they answer worse; raise limits.max_new_tokens to 1024 with it')
 
     def __post_init__(self) -> None:
         """Check the fields, and that nothing is asked for that has no meaning here.

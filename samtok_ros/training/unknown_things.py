@@ -16,26 +16,31 @@ from samtok_ros.training.descriptors import (
 )
 from samtok_ros.training.goals import Goal, choose, describe, pick
 
-NOUNS = tuple(
-    'apple pear lemon grape strawberry carrot potato tomato onion bread sandwich pizza cake cookie '
-    'egg cheese fork spoon plate napkin kettle toaster phone laptop keyboard monitor camera radio '
-    'lamp chair sofa door window book pencil eraser ruler stapler scissors hammer wrench drill saw '
-    'nail bolt gear wheel bicycle car truck train airplane boat dog bird fish horse elephant spider '
-    'person woman child hand face shoe hat shirt jacket glove sock bag backpack wallet umbrella '
-    'watch key coin flower tree leaf stone brush towel soap mirror pillow robot drone rocket guitar '
-    'piano drum'.split())
+_NOUNS = """
+apple pear lemon grape strawberry carrot potato tomato onion bread sandwich pizza cake cookie egg
+cheese fork spoon plate napkin kettle toaster phone laptop keyboard monitor camera radio lamp
+chair sofa door window book pencil eraser ruler stapler scissors hammer wrench drill saw nail bolt
+gear wheel bicycle car truck train airplane boat dog bird fish horse elephant spider person woman
+child hand face shoe hat shirt jacket glove sock bag backpack wallet umbrella watch key coin
+flower tree leaf stone brush towel soap mirror pillow robot drone rocket guitar piano drum
+"""
+NOUNS = tuple(_NOUNS.split())
 """Words of the training."""
 
-HELD_OUT_NOUNS = tuple(
-    'banana mango cucumber croissant hamburger knife teapot tablet printer headphones '
-    'battery table shelf newspaper crayon screwdriver pliers screw tyre motorcycle bus helicopter '
-    'ship cat butterfly man finger boot scarf trousers suitcase necklace ticket rose mushroom '
-    'feather comb toothbrush candle blanket dice puzzle violin trumpet'.split())
+_HELD_OUT = """
+banana mango cucumber croissant hamburger knife teapot tablet printer headphones battery
+shelf newspaper crayon screwdriver pliers screw tyre motorcycle bus helicopter ship cat butterfly
+man finger boot scarf trousers suitcase necklace ticket rose mushroom feather comb toothbrush
+candle blanket dice puzzle violin trumpet
+"""
+HELD_OUT_NOUNS = tuple(_HELD_OUT.split())
 """Words of the measurement, which no training has."""
 
-_SYLLABLES = tuple(
-    'ba be ko ku la le ma mi na no pa pi ra ro sa si ta ti va wo zu blo cra dri fle gru spa stre '
-    'tha ble den gel kin lor mon nel per ran ser tal ver wick ton son der'.split())
+_PARTS = """
+ba be ko ku la le ma mi na no pa pi ra ro sa si ta ti va wo zu blo cra dri fle gru spa stre tha
+ble den gel kin lor mon nel per ran ser tal ver wick ton son der
+"""
+_SYLLABLES = tuple(_PARTS.split())
 
 
 def unknown_goal(

@@ -7,7 +7,7 @@ from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from samtok_ros.masks.rle import rle_to_mask
-from samtok_ros.msg import MaskWords, RegionMasks
+from samtok_ros.msg import Goal, MaskWords, RegionMasks
 
 
 def words_of(message):
@@ -111,6 +111,24 @@ def test_goal_when_replaced_while_speaking_then_the_old_answer_ends_as_cancelled
     assert old.status == MaskWords.CANCELLED
     assert 1 <= len(old.words) < 40
     assert scene.answer(goal='nothing').status == MaskWords.NO_TARGET
+
+
+def test_goal_when_it_is_said_again_while_speaking_then_the_answer_goes_on_undisturbed(world):
+    world.start('perception', {**FAKE, 'fake.token_s': 0.1})
+    scene = Scene(world)
+    scene.set_goal('three mugs')
+    scene.show()
+    scene.words.wait()
+    for text in ('three mugs', ' three mugs '):
+        scene.goals.publish(Goal(text=text))
+    words = scene.answer()
+    assert (words.status, words.goal_id) == (MaskWords.OK, 1)
+    # Nor is an image answered again.
+    scene.goals.publish(Goal(text='three mugs'))
+    scene.peer.value('grounding', 'inference', 'goals', lambda value: value == '4')
+    scene.show(START_NS + 1)
+    assert scene.answer(START_NS + 1).goal_id == 1
+    assert [stamp_ns(m) for m in scene.words.messages if m.complete] == [START_NS, START_NS + 1]
 
 
 def test_goal_when_cleared_then_images_are_taken_but_not_grounded(world):

@@ -3,6 +3,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from contextlib import ExitStack
 
 import numpy as np
@@ -186,6 +188,17 @@ def test_planner_when_nothing_fits_then_it_refuses_looks_ahead_and_ends(world, e
     assert 'one bowl: in the same image: ' in run.log
     # Made-up words on a flat wall: whatever it finds, it decides about it.
     assert 'one bowl: refused: ' in run.log or 'one bowl' in found(run.log)
+    # The last target of that run is latched, and must not be taken for one of this run.
+    again = example('grasp_planner', 'one bowl')
+    wait_until(lambda: again.has_ended, lambda: again.log)
+    assert again.process.returncode == 0
+
+
+def test_camera_when_started_without_a_picture_then_it_says_what_it_needs():
+    done = subprocess.run([sys.executable, EXAMPLES / 'camera.py'], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert 'python examples/camera.py examples/table.jpg' in done.stderr
+    assert 'Traceback' not in done.stderr
 
 
 def test_planner_when_the_embedded_model_answers_then_it_grasps_the_bottle(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is wrong for a while is in the log too, once, and once more when it is over."""
 
+from harness import START_NS, Scene
+
 from samtok_ros.nodes.health import Health, HealthLog, Level
 
 WELL = {'input': Health(Level.OK, 'images arrive')}
@@ -22,3 +24,13 @@ def test_log_when_something_is_wrong_for_a_moment_then_nothing_is_said():
     for now in range(0, 40, 4):
         assert log.lines(SILENT, now) == []
         assert log.lines(WELL, now + 2) == []
+
+
+def test_node_when_no_camera_is_there_for_a_while_then_its_log_says_so_and_when_one_comes(world):
+    program = world.start('perception')
+    program.wait_for_log('input: no image because nobody publishes /samtok/image')
+    scene = Scene(world)
+    scene.set_goal('a mug')
+    scene.show(START_NS, seed=1)
+    scene.answer(START_NS)
+    program.wait_for_log('input: images arrive')

@@ -155,6 +155,17 @@ def test_signal_when_it_comes_in_any_state_then_the_exit_is_clean(world, state, 
     assert 'terminate called' not in program.log()
 
 
+def test_signal_when_a_step_of_the_model_is_long_then_the_process_does_not_wait_for_it(world):
+    program = world.start('perception', {**FAKE, 'fake.prompt_s': 60.0})
+    scene = Scene(world)
+    scene.set_goal('one mug')
+    scene.show()
+    world.peer.value('grounding', 'inference', 'worker', lambda state: state == 'busy')
+    assert program.stop() == 0
+    assert ('the process ends, although this still runs after 4 s: samtok_worker in '
+            'samtok_ros.runtime.fake_backend.answer\n') in program.log()
+
+
 def test_shutdown_transition_when_active_then_the_process_still_ends_cleanly(world):
     program = world.start('perception')
     Scene(world)

@@ -249,6 +249,18 @@ def test_calls_when_the_node_is_not_active_then_the_answer_says_what_to_do(world
             assert 'no image is in the cache' in decode(bench, MIDDLE).message
 
 
+def test_decode_when_the_node_was_inactive_since_the_image_came_then_it_is_not_the_newest(world):
+    bench = MaskBench(world)
+    bench.show(START_NS)
+    wait_until(lambda: frames(bench).frames, 'the image in the cache')
+    for transition in (DEACTIVATE, ACTIVATE):
+        assert world.peer.change('mask_tokenizer', transition)
+    response = decode(bench, MIDDLE, ns=0, tokenizer_id='')
+    assert not response.success
+    assert 'no image has come since the node was activated' in response.message
+    assert decode(bench, MIDDLE, ns=START_NS).success
+
+
 def test_calls_when_the_model_is_busy_or_the_node_stops_then_they_are_answered(world):
     bench = MaskBench(world, **{'fake.decode_s': 1.0, 'services.time_limit_s': 0.05})
     bench.show(START_NS)

@@ -154,6 +154,51 @@ def test_image_when_its_answer_is_still_spoken_then_it_has_masks_before_and_clea
     scene.target.wait(lambda m: stamp_ns(m) == later and not any(m.data))
 
 
+@pytest.mark.parametrize('programs', [('perception',), ('grounding', 'mask_tokenizer')])
+def test_clear_when_nothing_is_being_spoken_then_what_is_followed_ends_at_once(world, programs):
+    for program in programs:
+        world.start(program, {**FAKE, 'max_rate_hz': 1.0} if program != 'mask_tokenizer' else FAKE)
+    scene = Scene(world, split=len(programs) > 1)
+    scene.set_goal('one mug')
+    scene.show()
+    scene.masks_of()
+    later = START_NS + STEP_NS
+    scene.show(later)
+    scene.masks.wait(lambda m: stamp_ns(m) == later)
+    assert world.peer.call(Trigger, 'clear').success
+    end = scene.masks.wait(lambda m: m.origin and m.status == RegionMasks.CANCELLED)
+    assert end.message == 'nothing is followed any more: the goal was cleared'
+    said = scene.words.messages[-1]
+    assert (said.complete, said.status, said.message, said.words, said.goal_id) == (
+        True, MaskWords.CANCELLED, 'the goal was cleared', [], 1)
+    scene.target.wait(lambda m: stamp_ns(m) == later and not any(m.data))
+    # The same goal can be set again: it is a new one, and what it finds is followed.
+    scene.set_goal('one mug')
+    again = scene.masks.wait(lambda m: m.goal_id == 2 and m.complete)
+    assert [mask.track_id for mask in again.masks] == [2]
+    scene.show(later + STEP_NS)
+    scene.masks.wait(lambda m: m.origin and m.goal_id == 2)
+
+
+@pytest.mark.parametrize('programs', [('perception',), ('grounding', 'mask_tokenizer')])
+def test_stamps_when_a_bag_begins_anew_without_its_clock_then_each_round_is_followed(
+        world, programs):
+    for program in programs:
+        world.start(program, {**FAKE, 'max_rate_hz': 0.2})
+    scene = Scene(world, split=len(programs) > 1)
+    scene.set_goal('one mug')
+    stamps = [START_NS + number * SECOND_NS // 2 for number in range(4)]
+    for turn in range(3):
+        scene.masks.messages.clear()
+        scene.target.messages.clear()
+        for number, ns in enumerate(stamps):
+            scene.show(ns, seed=turn)
+            masks = scene.masks.wait(lambda m, ns=ns: m.complete and stamp_ns(m) == ns)
+            assert masks.origin == (RegionMasks.TRACKED if number else RegionMasks.ANSWERED)
+            scene.target.wait(lambda m, ns=ns: stamp_ns(m) == ns)
+    world.programs[0].wait_for_log('stamps of the images step back to 1700000000.123456789')
+
+
 def test_images_when_every_one_is_answered_then_none_is_followed(world):
     world.start('perception', REPLAY)
     scene = Scene(world)

@@ -21,7 +21,8 @@ class NodeProcess:
             command += ['-p', f'{name}:={text}']
         self._log_path = log_path
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain), 'RCUTILS_COLORIZED_OUTPUT': '0',
-                       'RCUTILS_LOGGING_BUFFERED_STREAM': '0', 'OMP_NUM_THREADS': '1'}
+                       'RCUTILS_LOGGING_BUFFERED_STREAM': '0', 'OMP_NUM_THREADS': '1',
+                       'PYTHONFAULTHANDLER': '1'}  # a crash leaves its traceback in the log
         with log_path.open('wb') as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log,
                                             env=environment, cwd=log_path.parent)

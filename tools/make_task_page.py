@@ -100,8 +100,7 @@ EXAMPLES = (
     Example(
         'multiple_choice', 'Multiple choice',
         'A question, two options or more, regions as needed; options may name regions too. '
-        '`choice` is the letter of the option. This is what the embedded model is worst at (right '
-        'in 0.78 of its questions).',
+        '`choice` is the letter of the option.',
         'ask IMAGE "What shape is <region:1>?" --task multiple_choice --item ball --item bottle '
         f'--item bowl --item cone {BOTTLE_OPTION}',
         "pipeline.choose(image_rgb, 'What shape is <region:1>?',\n"

@@ -73,6 +73,6 @@ def test_memory_when_a_real_model_comes_and_goes_then_it_is_given_back():
 def test_memory_when_configured_twenty_times_then_it_does_not_grow():
     held = held_in_a_process_of_its_own({'model.backend': 'fake'}, 20)
     # The median: a thread may take memory for its own heap once, 5 MB in any of the cycles. An
-    # image that stayed in each cycle would be three times the bound.
+    # image that stayed in each cycle would be above the bound; 0.4 MB are seen on busy machines.
     grown = statistics.median(after - before for before, after in pairwise(held[WARM_CYCLES:]))
-    assert grown < IMAGE_BYTES / 3, [round(size / 1e6, 1) for size in held]
+    assert grown < IMAGE_BYTES * 0.8, [round(size / 1e6, 1) for size in held]

@@ -9,7 +9,7 @@ from typing import Any
 
 from samtok_ros.cli.answers import answer_json, answer_text
 from samtok_ros.cli.files import check_picture_path, save_picture
-from samtok_ros.cli.options import allow_any_order
+from samtok_ros.cli.options import allow_any_order, seconds
 from samtok_ros.cli.ros import add_namespace, load_ros_part, note
 from samtok_ros.errors import ConfigError
 
@@ -24,20 +24,13 @@ def add_parser(commands) -> None:
     parser.add_argument('goal', metavar='GOAL', nargs='?', help='such as "the red mug"')
     parser.add_argument('--clear', action='store_true', help='end the standing goal')
     add_namespace(parser)
-    parser.add_argument('--wait', type=_seconds, default=60.0, metavar='SECONDS',
+    parser.add_argument('--wait', type=seconds, default=60.0, metavar='SECONDS',
                         help='give up after that time (default: %(default)g)')
     parser.add_argument('--out', type=Path, metavar='PICTURE',
                         help='write the image with the regions drawn in')
     parser.add_argument('--json', action='store_true', help='print JSON')
     parser.set_defaults(run=run)
     allow_any_order(parser)
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text} is no number of seconds above 0')
-    return number
 
 
 def run(arguments: argparse.Namespace) -> None:

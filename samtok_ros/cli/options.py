@@ -99,7 +99,16 @@ def finite(text: str) -> float:
 
 def hours(text: str) -> float:
     """Read a duration in hours, above 0."""
+    return _duration(text, 'hours')
+
+
+def seconds(text: str) -> float:
+    """Read a duration in seconds, above 0."""
+    return _duration(text, 'seconds')
+
+
+def _duration(text: str, unit: str) -> float:
     number = float(text)
     if not 0 < number < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text} is no number of hours above 0')
+        raise argparse.ArgumentTypeError(f'{text} is no number of {unit} above 0')
     return number

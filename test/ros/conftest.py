@@ -3,6 +3,8 @@
 
 import pytest
 
+_LOG_END = 6000
+
 
 @pytest.fixture
 def world(tmp_path):
@@ -15,3 +17,17 @@ def world(tmp_path):
             yield world
         finally:
             world.close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Show with a failure what the programs said, and what they say of themselves."""
+    report = yield
+    world = getattr(item, 'funcargs', {}).get('world')
+    if report.failed and world is not None:
+        for number, program in enumerate(world.programs):
+            report.sections.append((f'log of program {number}', program.log()[-_LOG_END:]))
+        diagnostics = '\n'.join(f'{name}: {status}' for name, status
+                                in sorted(world.peer.diagnostics.items()))
+        report.sections.append(('diagnostics', diagnostics))
+    return report

@@ -143,12 +143,19 @@ class LiftingNode(ManagedNode):
             if epoch != self._epoch:
                 return  # Time has jumped back meanwhile, or the node was deactivated.
             self._publish(outcome)
-        if self._outputs.wants_detections:
-            with self.statistics.measure('lift_others'):
-                found = list(lift_others(pair, outcome, self.settings))
-            self._outputs.publish_detections(outcome, found)
-        if self._outputs.wants_scene:
-            self._lift_scene(pair, outcome)
+        for is_wanted, lift, what in (
+                (self._outputs.wants_detections, self._lift_others, 'the other regions'),
+                (self._outputs.wants_scene, self._lift_scene, 'the scene')):
+            try:
+                if is_wanted:
+                    lift(pair, outcome)
+            except Exception as error:  # The target is good all the same.
+                self._report(f'{what} could not be lifted', error)
+
+    def _lift_others(self, pair: Pair, outcome: Outcome) -> None:
+        with self.statistics.measure('lift_others'):
+            found = list(lift_others(pair, outcome, self.settings))
+        self._outputs.publish_detections(outcome, found)
 
     def _lift_scene(self, pair: Pair, outcome: Outcome) -> None:
         try:
@@ -171,10 +178,13 @@ class LiftingNode(ManagedNode):
             'age', (self.ros_now_ns() - outcome.masks.stamp_ns) / 1e9)
 
     def _not_lifted(self, error: Exception) -> None:
+        self._report('a target could not be lifted', error)
+        self._withdraw('a later target could not be lifted, for a reason that is in the log')
+
+    def _report(self, text: str, error: Exception) -> None:
         detail = '' if isinstance(error, SamtokError) else ''.join(
             traceback.format_exception(error))
-        self.problems.report('exception', f'a target could not be lifted: {error!r}', detail)
-        self._withdraw('a later target could not be lifted, for a reason that is in the log')
+        self.problems.report('exception', f'{text}: {error!r}', detail)
 
     def _begin_anew(self, newest_ns: int) -> None:
         """Forget the time before a jump back."""

@@ -24,7 +24,7 @@ from samtok_ros.nodes.parameters import (
     declare_parameters,
     unknown_overrides,
 )
-from samtok_ros.nodes.parts import memory_health
+from samtok_ros.nodes.parts import memory_health, name_health
 from samtok_ros.nodes.publishers import OutputPublisher
 from samtok_ros.nodes.ros_time import RosTime
 from samtok_ros.nodes.startup import summary
@@ -204,7 +204,8 @@ class ManagedNode(LifecycleNodeMixin, Node):
         return OutputPublisher(self, message_type, topic, qos, self.problems)
 
     def _health(self) -> Mapping[str, Health]:
-        always = {'memory': memory_health(), 'time': self._time.health()}
+        always = {'memory': memory_health(), 'name': name_health(self),
+                  'time': self._time.health()}
         with self._ready_lock:
             if self._ready:
                 return {**self.parts_health(), **always}

@@ -4,6 +4,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from rclpy.node import Node
+
 from samtok_ros.errors import DeviceError
 from samtok_ros.nodes.health import Health, Level
 from samtok_ros.nodes.publishers import OutputPublisher
@@ -167,3 +169,16 @@ def memory_health() -> Health:
         return Health(Level.WARN, f'{share:.0%} of the GPU memory is in use: end other programs on '
                       'it, or use a smaller model', values)
     return Health(Level.OK, f'{share:.0%} of the GPU memory is in use', values)
+
+
+def name_health(node: Node) -> Health:
+    """Say whether another node has the same name: it obeys the same goals and calls."""
+    own = node.get_name(), node.get_namespace()
+    count = node.get_node_names_and_namespaces().count(own)
+    values = {'nodes_of_this_name': count}
+    if count > 1:
+        return Health(Level.WARN, f'{count} nodes are named {node.get_fully_qualified_name()}: a '
+                      'goal is answered by each of them, a call by any. End the others, or start '
+                      'them in a namespace of their own. One that was killed counts for some '
+                      'seconds more', values)
+    return Health(Level.OK, 'no other node has this name', values)

@@ -10,7 +10,7 @@ from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
-from samtok_ros.nodes.middleware_errors import checked_overrides
+from samtok_ros.nodes.middleware_errors import check_depth, checked_overrides
 from samtok_ros.nodes.peer_names import PeersToReport, full_name
 from samtok_ros.runtime.problems import ProblemLog
 
@@ -57,7 +57,7 @@ class OutputPublisher:
                 message_type, topic, qos,
                 event_callbacks=PublisherEventCallbacks(
                     incompatible_qos=lambda _: self.report_incompatible()),
-                qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE))
+                qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE, callback=check_depth))
 
     @property
     def subscribers(self) -> int:

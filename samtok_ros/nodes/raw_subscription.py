@@ -14,7 +14,7 @@ from rclpy.serialization import deserialize_message
 
 from samtok_ros.errors import SamtokError
 from samtok_ros.nodes.bounds import check_bounds
-from samtok_ros.nodes.middleware_errors import checked_overrides, first_line
+from samtok_ros.nodes.middleware_errors import check_depth, checked_overrides, first_line
 from samtok_ros.runtime.problems import ProblemLog
 
 _LOOKS_FOR_A_NAME = 5
@@ -71,7 +71,7 @@ class RawSubscription:
                 event_callbacks=SubscriptionEventCallbacks(
                     incompatible_qos=self._on_incompatible, message_lost=self._on_lost),
                 qos_overriding_options=QoSOverridingOptions(
-                    self.overridable, callback=_refuse_keep_all))
+                    self.overridable, callback=_check_bounds))
 
     @property
     def matched(self) -> int:
@@ -166,10 +166,10 @@ def type_name(message_type: type) -> str:
     return f'{package}/{kind}/{message_type.__name__}'
 
 
-def _refuse_keep_all(qos: QoSProfile) -> SetParametersResult:
+def _check_bounds(qos: QoSProfile) -> SetParametersResult:
     if qos.history == QoSHistoryPolicy.KEEP_ALL:
         return SetParametersResult(successful=False, reason='keep_all would fill the memory')
-    return SetParametersResult(successful=True)
+    return check_depth(qos)
 
 
 def _names(infos: list[Any]) -> str:

@@ -24,6 +24,7 @@ _NODE_NAME = 'samtok_watch'
 _MEET_S = 10.0
 _LAST_PICTURE_S = 2.0
 _PICTURES_DUE = 100
+_EARLY_PICTURES = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +78,8 @@ class _Watcher:
         self._is_ending = False
         self._waiting: deque[Seen] = deque()
         self._pictures_due: deque[int] = deque(maxlen=_PICTURES_DUE)
+        # Made behind the masks, but on a busy machine masks wait here and pictures do not.
+        self._early_pictures: deque[Seen] = deque(maxlen=_EARLY_PICTURES)
         self._health: tuple[Level, frozenset[str]] | None = None
         node = client.node
         # Of what is latched only the news are of interest: the last target may be of last week.
@@ -107,7 +110,7 @@ class _Watcher:
     def last_pictures(self) -> Iterator[Seen]:
         """Yield the pictures of results that were shown; they are made behind the masks."""
         self._is_ending = True
-        self._waiting.clear()
+        self._waiting = deque(seen for seen in self._waiting if seen.jpeg is not None)
         self._client.wait_for(lambda: not self._pictures_due,
                               time.monotonic() + _LAST_PICTURE_S)
         yield from (seen for seen in self._take() if seen.jpeg is not None)
@@ -116,8 +119,15 @@ class _Watcher:
         while self._waiting:
             seen = self._waiting.popleft()
             if seen.mask is not None:
-                self._pictures_due.append(seen.stamp_ns)
+                self._await_picture(seen.stamp_ns)
             yield seen
+
+    def _await_picture(self, stamp_ns: int) -> None:
+        picture = next((one for one in self._early_pictures if one.stamp_ns == stamp_ns), None)
+        if picture is None:
+            self._pictures_due.append(stamp_ns)
+        else:
+            self._waiting.appendleft(picture)
 
     def _look_at_health(self) -> None:
         level, bad = self._client.health.worst()
@@ -148,10 +158,12 @@ class _Watcher:
         self._waiting.append(Seen(line, True, stamp_to_ns(message.header.stamp)))
 
     def _on_overlay(self, message: CompressedImage) -> None:
-        stamp_ns = stamp_to_ns(message.header.stamp)
-        if stamp_ns in self._pictures_due:
-            self._pictures_due.remove(stamp_ns)
-            self._waiting.append(Seen(stamp_ns=stamp_ns, jpeg=bytes(message.data)))
+        picture = Seen(stamp_ns=stamp_to_ns(message.header.stamp), jpeg=bytes(message.data))
+        if picture.stamp_ns in self._pictures_due:
+            self._pictures_due.remove(picture.stamp_ns)
+            self._waiting.append(picture)
+        else:
+            self._early_pictures.append(picture)
 
 
 def _masks_line(age_s: float, found: MaskSet, target: RegionMask | None) -> str:

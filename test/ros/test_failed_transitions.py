@@ -35,6 +35,7 @@ INPUTS = [
     ('grounding', 'image.subscription.history', 'keep_all', BY_HAND),
     ('mask_tokenizer', 'image.subscription.depth', 'ten', BY_HAND),
     ('lifting', 'masks.subscription.depth', 'ten', {}),
+    ('mask_tokenizer', 'image.subscription.depth', 2**31, BY_HAND),
     ('lifting', 'depth.subscription.history', 'keep_all', {}),
     ('lifting', 'camera_info.subscription.history', 'maybe', {}),
 ]
@@ -43,7 +44,9 @@ OUTPUTS = [
     ('grounding', 'goal.subscription.reliability', 'reliabel', BY_HAND),
     ('mask_tokenizer', 'masks.publisher.depth', 'ten', BY_HAND),
     ('mask_tokenizer', 'overlay/compressed.publisher.reliability', 'reliabel', BY_HAND),
+    ('grounding', 'goal.subscription.depth', -1, BY_HAND),
     ('lifting', 'markers.publisher.durability', 'latched', {}),
+    ('lifting', 'target/box.publisher.depth', 10**11, {}),
     ('lifting', 'scene/points.publisher.reliability', 'reliabel', {'scene.enabled': True}),
 ]
 

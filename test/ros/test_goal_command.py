@@ -25,7 +25,7 @@ from harness import (
 )
 from PIL import Image as Picture
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 from samtok_ros.bring_up.installed import find_program
 from samtok_ros.cli.files import load_image
@@ -255,8 +255,7 @@ def test_goal_when_the_model_fails_then_its_reason(world, failure):
 
 # Watching
 
-def test_watch_when_targets_come_then_a_line_a_mask_and_a_picture_each(
-        world, run, capsys, tmp_path):
+def test_watch_when_targets_come_then_a_line_and_a_mask_each(world, run, capsys, tmp_path):
     world.start()
     Camera(world.peer)
     assert run('goal', 'two mugs') == 0
@@ -271,19 +270,53 @@ def test_watch_when_targets_come_then_a_line_a_mask_and_a_picture_each(
         assert source in ('answered', 'tracked')
         assert (status, label) == ('OK', 'two')
         assert ' score ' in line
-    assert any('answered' in line and ' px  and 1 more' in line for line in lines)
-    masks = sorted(out.glob('*-mask.png'))
+        assert ' px  and 1 more' in line or ' lost' in line
+    masks = list(out.glob('*-mask.png'))
     assert masks
     for path in masks:
         values = np.asarray(Picture.open(path))
         assert values.shape == (48, 64)
         assert set(np.unique(values)) <= {0, 255}
-    pictures = sorted(out.glob('*-overlay.jpg'))
-    assert pictures
-    stamps = {path.name.partition('-')[0] for path in masks}
-    for path in pictures:
+
+
+def test_watch_when_the_nodes_draw_then_the_pictures_of_what_was_shown(world, run, tmp_path):
+    world.start()
+    Camera(world.peer)
+    assert run('goal', 'two mugs') == 0
+    watch = Watch(world, '--out', tmp_path)
+    wait_until(lambda: list(tmp_path.glob('*-overlay.jpg')), watch.log)
+    assert watch.stop() == 0
+    stamps = {path.name.partition('-')[0] for path in tmp_path.glob('*-mask.png')}
+    for path in tmp_path.glob('*-overlay.jpg'):
         assert path.name.partition('-')[0] in stamps
         assert load_image(path).shape == (48, 64, 3)
+
+
+def test_watch_when_a_picture_comes_before_its_masks_then_it_is_kept_for_them(world, tmp_path):
+    started(world)
+    watch = Watch(world, '--out', tmp_path)
+    masks = world.peer.publisher(RegionMasks, 'masks')
+    pictures = world.peer.publisher(CompressedImage, 'overlay/compressed')
+
+    def send(ns, label):
+        message = RegionMasks(complete=True, height=2, width=2, goal='mug', masks=[
+            RegionMask(id=1, label=label, score=0.5, area_px=4, rle=[0, 4])])
+        set_stamp(message.header, ns)
+        masks.publish(message)
+
+    def said(label):
+        # What is sent before both ends know each other is lost.
+        send(1, label)
+        return watch.lines(label)
+
+    wait_until(lambda: said('first'), watch.log)
+    picture = CompressedImage(format='jpeg', data=b'picture')
+    set_stamp(picture.header, 2)
+    pictures.publish(picture)
+    wait_until(lambda: said('second'), watch.log)
+    send(2, 'third')
+    wait_until((tmp_path / '2-overlay.jpg').exists, watch.log)
+    assert (tmp_path / '2-overlay.jpg').read_bytes() == b'picture'
 
 
 def test_watch_when_the_nodes_come_and_go_then_it_says_what_is_wrong_and_ends_well(world):
@@ -316,18 +349,19 @@ def test_watch_when_targets_are_lifted_or_lost_then_where_they_are_and_why_not(w
                        masks=[RegionMask(id=1, label='red mug', score=0.5, lost=True, rle=[20])])
     odd = RegionMasks(complete=True, height=4, width=5, status=9)
 
+    lines = (
+        'lifted    OK         red mug  centre 0.500 0.000 0.000 m  size 0.100 0.200 0.300 m',
+        'flat mug  centre 0.000 0.000 0.750 m',
+        "lifted    NO_DEPTH   'a glass'  it is shiny",
+        'tracked   OK         red mug  score 0.50  lost',
+        'masks that cannot be read: masks have an unknown status')
+
     def said():
         # What is sent before both ends know each other is lost.
         for publisher, messages in ((boxes, (good, pointed, bad)), (masks, (lost, odd))):
             for message in messages:
                 set_stamp(message.header, time.time_ns())
                 publisher.publish(message)
-        return watch.lines('red mug  centre') and watch.lines('cannot be read')
+        return all(map(watch.lines, lines))
 
     wait_until(said, watch.log)
-    assert 'lifted    OK         red mug  centre 0.500 0.000 0.000 m  size 0.100 0.200 0.300 m' in (
-        watch.log())
-    assert 'flat mug  centre 0.000 0.000 0.750 m' in watch.log()
-    assert "lifted    NO_DEPTH   'a glass'  it is shiny" in watch.log()
-    assert 'tracked   OK         red mug  score 0.50  lost' in watch.log()
-    assert 'masks that cannot be read: masks have an unknown status' in watch.log()

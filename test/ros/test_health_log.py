@@ -34,3 +34,12 @@ def test_node_when_no_camera_is_there_for_a_while_then_its_log_says_so_and_when_
     scene.show(START_NS, seed=1)
     scene.answer(START_NS)
     program.wait_for_log('input: images arrive')
+
+
+def test_node_when_another_one_has_its_name_then_both_say_so_until_one_is_gone(world):
+    first, second = world.start('perception'), world.start('perception')
+    for program in (first, second):
+        program.wait_for_log('name: 2 nodes are named /samtok/grounding: a goal is answered by')
+    assert second.stop() == 0
+    first.wait_for_log('name: no other node has this name')
+    assert second.log().count('name: 2 nodes are named /samtok/mask_tokenizer') == 1

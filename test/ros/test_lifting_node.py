@@ -148,6 +148,20 @@ def test_scene_when_somebody_listens_then_an_organised_cloud_without_the_target(
     assert np.isfinite(whole).all()
 
 
+def test_scene_when_it_fails_by_our_own_fault_then_told_and_the_target_stays(
+        bench, world, monkeypatch):
+    scene = world.peer.listen(PointCloud2, 'scene/points', reliable())
+    bench.wait_for_listeners('scene/points')
+    with monkeypatch.context() as patch:
+        patch.setattr('samtok_ros.nodes.lifting.scene_without', lambda *_: 1 / 0)
+        assert bench.lift(START_NS).status == LiftedTarget.OK
+        _, text, _ = bench.peer.health('lifting', 'lifting', lambda found: found[0] == 2)
+    assert 'the scene could not be lifted: ZeroDivisionError' in text
+    assert [m.status for m in bench.box.messages] == [LiftedTarget.OK]
+    assert bench.lift(START_NS + 1).status == LiftedTarget.OK
+    assert stamp_ns(scene.wait()) == START_NS + 1
+
+
 def test_depth_when_compressed_then_it_is_read_too(world):
     with running_nodes(world.domain, {'autostart': True}, make_lifting):
         bench = LiftingBench(world.peer, compressed=True)

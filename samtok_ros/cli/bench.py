@@ -5,7 +5,7 @@ import argparse
 import re
 from pathlib import Path
 
-from samtok_ros.cli.files import check_folder_of
+from samtok_ros.cli.files import check_report_path, write_report
 from samtok_ros.cli.options import not_negative, positive
 
 _SIZE = re.compile(r'([1-9][0-9]{1,4})x([1-9][0-9]{1,4})')
@@ -61,8 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SamtokError: a model, the device or the output folder is missing.
     """
-    import json
-
     import torch
 
     from samtok_ros.benchmark.plot import draw_plot
@@ -72,8 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from samtok_ros.cli.models import device_and_dtype
     from samtok_ros.recording import cuda_recorder
 
-    if arguments.out is not None:
-        check_folder_of(arguments.out)
+    check_report_path(arguments.out)
     if arguments.subject == 'transport':
         return _run_transport(arguments.out)
     device, dtype = device_and_dtype(arguments)
@@ -92,21 +89,17 @@ def run(arguments: argparse.Namespace) -> int:
              f'{facts.get("gpu", facts["processor"])}')
     print(f'{title}, {facts["threads"]} threads, {facts["date"]}')
     if arguments.out is not None:
-        text = json.dumps(report(results, subject, plan, facts), indent=2) + '\n'
-        arguments.out.write_text(text, encoding='utf-8')
+        write_report(arguments.out, report(results, subject, plan, facts))
         draw_plot(results.rows, title, arguments.out.with_suffix('.png'))
     return 1 if results.void else 0
 
 
 def _run_transport(out: Path | None) -> int:
-    import json
-
     from samtok_ros.benchmark.transport import run_transport_bench, transport_table
 
     rows = run_transport_bench()
     print(transport_table(rows))
-    if out is not None:
-        out.write_text(json.dumps(rows, indent=2) + '\n', encoding='utf-8')
+    write_report(out, rows)
     return 0
 
 

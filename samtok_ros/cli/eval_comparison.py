@@ -2,11 +2,11 @@
 """`samtok eval comparison`: two models on the same held-out scenes, with intervals."""
 
 import argparse
-import json
 from pathlib import Path
 
-from samtok_ros.cli.files import check_folder_of
-from samtok_ros.cli.options import add_scene_options, positive
+from samtok_ros.cli.files import check_report_path, write_report
+from samtok_ros.cli.options import positive
+from samtok_ros.cli.scenes import add_scene_options, chosen_scenes
 
 
 def add_parser(benchmarks) -> None:
@@ -33,19 +33,15 @@ def run(arguments: argparse.Namespace) -> None:
     """
     from dataclasses import asdict
 
-    from tqdm import tqdm
-
     from samtok_ros.errors import ConfigError
     from samtok_ros.evaluation.comparison import compare, measure_both, table
-    from samtok_ros.evaluation.heldout_scenes import BASE_SEED, heldout_scenes
     from samtok_ros.evaluation.report import versions, weight_hashes
     from samtok_ros.evaluation.scene_questions import QuestionPlan
     from samtok_ros.model_directory import resolve_model
     from samtok_ros.pipeline import Pipeline
     from samtok_ros.runtime.torch_backend import choose_device
 
-    if arguments.out is not None:
-        check_folder_of(arguments.out)
+    check_report_path(arguments.out)
     device = choose_device(arguments.device)
     names = (arguments.before, arguments.after)
     models = [Pipeline.load(name, device) for name in names]
@@ -53,15 +49,11 @@ def run(arguments: argparse.Namespace) -> None:
     if ids[0] != ids[1]:
         raise ConfigError('the models have different mask tokenizers', expected=ids[0],
                           got=ids[1], fix='measure each with samtok eval tabletop')
-    seed = BASE_SEED if arguments.seed is None else arguments.seed
-    scenes = tqdm(heldout_scenes(arguments.scenes, seed, arguments.cache), unit='scene',
-                  total=arguments.scenes)
+    seed, scenes = chosen_scenes(arguments)
     differences = compare(measure_both(*models, scenes, QuestionPlan(single=arguments.goals),
                                        seed))
     print(table(differences))
-    if arguments.out is not None:
-        facts = {'models': [{'name': name, 'weights': weight_hashes(Path(resolve_model(name)))}
-                            for name in names],
-                 'scenes': arguments.scenes, 'seed': seed, 'versions': versions()}
-        text = json.dumps({**facts, 'differences': [asdict(one) for one in differences]}, indent=2)
-        arguments.out.write_text(text + '\n', encoding='utf-8')
+    facts = {'models': [{'name': name, 'weights': weight_hashes(Path(resolve_model(name)))}
+                        for name in names],
+             'scenes': arguments.scenes, 'seed': seed, 'versions': versions()}
+    write_report(arguments.out, {**facts, 'differences': [asdict(one) for one in differences]})

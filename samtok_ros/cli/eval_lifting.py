@@ -2,10 +2,9 @@
 """`samtok eval lifting`: how well masks become points and boxes."""
 
 import argparse
-import json
 from pathlib import Path
 
-from samtok_ros.cli.files import check_folder_of
+from samtok_ros.cli.files import check_report_path, write_report
 from samtok_ros.cli.options import not_negative, positive
 
 
@@ -40,14 +39,11 @@ def run(arguments: argparse.Namespace) -> None:
     from samtok_ros.evaluation.lifting import figures, measure, table
     from samtok_ros.evaluation.lifting_scenes import lifting_scenes
 
-    if arguments.out is not None:
-        check_folder_of(arguments.out)
+    check_report_path(arguments.out)
     scenes = tqdm(lifting_scenes(arguments.scenes, arguments.seed), unit='scene',
                   total=arguments.scenes)
     samples = list(measure(scenes, DepthSensor(noise_m=arguments.noise_mm / 1000)))
-    if arguments.out is not None:
-        text = json.dumps(figures(samples), indent=2) + '\n'
-        arguments.out.write_text(text, encoding='utf-8')
+    write_report(arguments.out, figures(samples))
     print(table(samples))
     print(f'{arguments.scenes} scenes, seed {arguments.seed}, noise {arguments.noise_mm:g} mm at '
           '1 m')

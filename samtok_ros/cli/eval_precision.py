@@ -2,10 +2,12 @@
 """`samtok eval precision`: how far number formats of the mask tokenizer agree."""
 
 import argparse
+import dataclasses
 
-from samtok_ros.cli.files import check_folder_of
+from samtok_ros.cli.files import check_report_path, write_report
 from samtok_ros.cli.models import load_mask_tokenizer
-from samtok_ros.cli.options import add_model_options, add_scene_options
+from samtok_ros.cli.options import add_model_options
+from samtok_ros.cli.scenes import add_scene_options, chosen_scenes
 
 
 def add_parser(benchmarks) -> None:
@@ -27,21 +29,14 @@ def run(arguments: argparse.Namespace) -> None:
         SamtokError: the model or the renderer is missing or damaged, the device cannot run the
             format, or the file cannot be written.
     """
-    from tqdm import tqdm
-
-    from samtok_ros.evaluation.heldout_scenes import BASE_SEED, heldout_scenes
     from samtok_ros.evaluation.precision import compare_precisions
     from samtok_ros.model_directory import resolve_model
     from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 
-    if arguments.out is not None:
-        check_folder_of(arguments.out)
+    check_report_path(arguments.out)
     other = load_mask_tokenizer(arguments)
     reference = MaskTokenizer.load(resolve_model(arguments.model))
-    seed = BASE_SEED if arguments.seed is None else arguments.seed
-    scenes = tqdm(heldout_scenes(arguments.scenes, seed, arguments.cache), unit='scene',
-                  total=arguments.scenes)
-    text = compare_precisions(reference, other, scenes).to_json()
-    if arguments.out is not None:
-        arguments.out.write_text(text + '\n', encoding='utf-8')
-    print(text)
+    _, scenes = chosen_scenes(arguments)
+    report = compare_precisions(reference, other, scenes)
+    write_report(arguments.out, dataclasses.asdict(report))
+    print(report.to_json())

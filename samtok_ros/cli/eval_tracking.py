@@ -2,10 +2,9 @@
 """`samtok eval tracking`: how well things are followed between two answers."""
 
 import argparse
-import json
 from pathlib import Path
 
-from samtok_ros.cli.files import check_folder_of
+from samtok_ros.cli.files import check_report_path, write_report
 from samtok_ros.cli.models import device_and_dtype
 from samtok_ros.cli.options import add_model_options, not_negative, positive
 
@@ -51,8 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     from samtok_ros.runtime.torch_backend import TorchBackend
     from samtok_ros.settings.shared import ModelSettings
 
-    if arguments.out is not None:
-        check_folder_of(arguments.out)
+    check_report_path(arguments.out)
     started_s = time.monotonic()
     device, dtype = device_and_dtype(arguments)
     settings = ModelSettings(name=str(arguments.model), device=device, dtype=dtype)
@@ -68,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         report = {**figures(samples), 'sequences': arguments.sequences, 'seed': arguments.seed,
                   'mask_tokenizer': loaded.model.tokenizer_id, 'device': device, 'dtype': dtype,
                   'seconds': round(time.monotonic() - started_s, 1), 'versions': versions()}
-        arguments.out.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
+        write_report(arguments.out, report)
         draw_plot(samples, title, arguments.out.with_suffix('.png'))
     print(table(samples))
     print(f'{title}, {time.monotonic() - started_s:.0f} s')

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Image and mask files that users name: reading, writing, and clear errors about them."""
 
+import json
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,6 +104,22 @@ def check_folder_of(path: Path) -> None:
         raise ConfigError(f'there is no folder {path.parent}', fix='make it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder', expected='the name of a file')
+
+
+def check_report_path(path: Path | None) -> None:
+    """Check that --out can be written, where it is given.
+
+    Raises:
+        ConfigError: its folder does not exist, or it is a folder itself.
+    """
+    if path is not None:
+        check_folder_of(path)
+
+
+def write_report(path: Path | None, report: Mapping[str, object] | Sequence[object]) -> None:
+    """Write figures as JSON to --out, where it is given."""
+    if path is not None:
+        path.write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
 
 
 def save_picture(path: Path, image_rgb: 'np.ndarray') -> None:

@@ -25,22 +25,6 @@ def add_image(parser: argparse.ArgumentParser) -> None:
                         help='image file; its EXIF orientation is applied')
 
 
-def add_scene_options(parser: argparse.ArgumentParser, count: int) -> None:
-    """Add --out, --scenes, --seed and --cache of a benchmark on rendered tables.
-
-    Args:
-        parser: of the benchmark.
-        count: default number of scenes.
-    """
-    parser.add_argument('--out', type=Path, metavar='FILE', help='write all figures as JSON')
-    parser.add_argument('--scenes', type=positive, default=count,
-                        help='number of scenes (default: %(default)s)')
-    parser.add_argument('--seed', type=not_negative,
-                        help='base seed of the scenes; another one draws other scenes')
-    parser.add_argument('--cache', type=Path, metavar='DIR',
-                        help='keep rendered scenes there (1.2 MB each) and read them from there')
-
-
 def add_thinks(parser: argparse.ArgumentParser) -> None:
     """Add --thinks, which load_pipeline reads."""
     parser.add_argument('--thinks', action='store_true',

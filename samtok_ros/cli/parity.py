@@ -2,9 +2,10 @@
 """`samtok parity`: compares the mask tokenizer with recorded outputs of the published code."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
-from samtok_ros.cli.files import check_folder_of
+from samtok_ros.cli.files import check_report_path, write_report
 
 
 def add_parser(commands) -> None:
@@ -33,12 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from samtok_ros.evaluation.parity import load_and_run
 
-    if arguments.out is not None:
-        check_folder_of(arguments.out)
+    check_report_path(arguments.out)
     report = load_and_run(arguments.vectors, arguments.inventory, arguments.device,
                           arguments.dtype)
-    if arguments.out is not None:
-        arguments.out.write_text(report.to_json() + '\n', encoding='utf-8')
+    write_report(arguments.out, dataclasses.asdict(report))
     print(report.to_json())
     as_recorded = (arguments.device, arguments.dtype) == ('cpu', 'float32')
     agrees = report.codes_equal and report.masks_within_rounding

@@ -27,7 +27,8 @@ def pytest_runtest_makereport(item):
     if report.failed and world is not None:
         for number, program in enumerate(world.programs):
             report.sections.append((f'log of program {number}', program.log()[-_LOG_END:]))
+        peer = world.peer
         diagnostics = '\n'.join(f'{name}: {status}' for name, status
-                                in sorted(world.peer.diagnostics.items()))
-        report.sections.append(('diagnostics', diagnostics))
+                                in sorted(peer.diagnostics.items()))
+        report.sections += [('diagnostics', diagnostics), ('peer', '\n'.join(peer.describe()))]
     return report

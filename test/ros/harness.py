@@ -4,8 +4,10 @@
 import array
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import Counter
 from contextlib import contextmanager
 
@@ -167,6 +169,16 @@ class Peer:
         self._thread.join()
         self._executor.shutdown()
         self.node.destroy_node()
+
+    def describe(self):
+        """Return lines that say whom it is connected to, and where its thread is."""
+        found = [(f'{one.topic_name} from', one.get_publisher_count())
+                 for one in self.node.subscriptions]
+        found += [(f'{one.topic_name} to', one.get_subscription_count())
+                  for one in self.node.publishers]
+        frame = sys._current_frames().get(self._thread.ident)
+        return [*(f'{name} {count}' for name, count in found),
+                *(traceback.format_stack(frame) if frame else ['its thread has ended'])]
 
     def listen(self, message_type, topic, qos=None):
         received = Received(topic)

@@ -16,6 +16,7 @@ from harness import (
     Scene,
     World,
     own_domain,
+    reliable,
     set_stamp,
     stamp_ns,
     wait_until,
@@ -205,7 +206,9 @@ def test_frames_when_listed_then_newest_first_with_size_and_whether_features_are
 
 def test_calls_when_they_come_in_parallel_then_each_gets_its_own_answer(bench):
     node = bench.peer.node
-    clients = [node.create_client(DecodeMaskWords, 'decode_mask_words') for _ in range(4)]
+    # Each reads the answers to all of them, and keeps ten of those by default.
+    clients = [node.create_client(DecodeMaskWords, 'decode_mask_words', qos_profile=reliable(100))
+               for _ in range(4)]
     listing = node.create_client(GetCachedFrames, 'get_cached_frames')
     bench.peer.settle('mask_tokenizer')
     for client in (*clients, listing):

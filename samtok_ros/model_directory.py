@@ -31,7 +31,10 @@ def resolve_model(model: str) -> Path:
     if model == EMBEDDED_MODEL:
         return _checked(MODELS_DIR / EMBEDDED_MODEL, 'the embedded model is not installed',
                         'run make setup, or install the package again')
-    path = Path(model).expanduser()
+    try:
+        path = Path(model).expanduser()
+    except RuntimeError:  # ~ with a user who does not exist
+        path = Path(model)
     if model and path.is_dir():
         return path.resolve()
     if _HUB_NAME.fullmatch(model) and not model.startswith('.'):
@@ -63,7 +66,12 @@ def _checked(path: Path, message: str, fix: str) -> Path:
 
 
 def _checked_snapshot(name: str) -> Path:
-    snapshot = cached_snapshot(name)
+    try:
+        snapshot = cached_snapshot(name)
+    except ImportError as error:
+        raise CheckpointError(
+            'there is no such folder', got=repr(name), fix='check the spelling of the path; names '
+            'of published models need huggingface_hub') from error
     if snapshot is None:
         raise CheckpointError('model is not on this machine', expected=f'{name} in the hub cache',
                               got='nothing there', fix=f'fetch it first: samtok fetch {name}')

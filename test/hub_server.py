@@ -21,6 +21,7 @@ def model_files(weights: bytes = b'w' * 9000) -> dict[str, bytes]:
         'config.json': b'{"model_type": "qwen3_vl"}',
         'tokenizer.json': b'{}' + b' ' * LARGE,
         'preprocessor_config.json': b'{}',
+        'video_preprocessor_config.json': b'{}',  # the same content under a second name
         'chat_template.jinja': b'{{ messages }}',
         'model.safetensors.index.json': json.dumps(index).encode(),
         'model-00001-of-00002.safetensors': weights,

@@ -12,7 +12,7 @@ from hand_scenes import store_with
 from PIL import Image
 
 from samtok_ros.cli import main as entry
-from samtok_ros.cli.files import load_image, load_mask, save_mask
+from samtok_ros.cli.files import load_image, load_mask, save_mask, save_picture
 from samtok_ros.cli.main import build_parser, main
 from samtok_ros.cli.spans import read_words
 from samtok_ros.errors import ImageError, SpanError
@@ -159,6 +159,20 @@ def test_encode_and_decode_when_run_in_turn_then_masks_of_those_words(
     assert np.array_equal(first, second)
 
 
+def test_decode_when_run_again_with_fewer_words_then_no_masks_of_the_first_run_stay(
+    tiny_model_dir, picture, tmp_path, capsys
+):
+    for name in ('mask-100.png', 'mask-7.png', 'mask-007.png', 'mask-02.png.txt', 'my-mask-02.png'):
+        (tmp_path / name).touch()
+    assert run('decode', picture, ONE, ONE, ONE, '--out', tmp_path, '--model', tiny_model_dir) == 0
+    capsys.readouterr()
+    assert run('decode', picture, ONE, '--out', tmp_path, '--model', tiny_model_dir) == 0
+    assert sorted(path.name for path in tmp_path.glob('*mask*')) == [
+        'mask-007.png', 'mask-01.png', 'mask-02.png.txt', 'mask-7.png', 'my-mask-02.png']
+    assert [line.split('  removed')[0] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        str(tmp_path / 'mask-02.png'), str(tmp_path / 'mask-03.png')]
+
+
 @pytest.mark.parametrize(('arguments', 'text'), [
     (('ground', 'nowhere.png', 'mug'), 'there is no file nowhere.png'),
     (('ground', '{picture}', 'mug', '--out', 'a.gif'), "got '.gif'"),
@@ -260,12 +274,19 @@ def test_image_when_deep_or_huge_or_cut_off_then_error(tmp_path, picture, monkey
     Image.fromarray(np.full((2, 3), 1000, np.uint16)).save(tmp_path / 'depth.png')
     with pytest.raises(ImageError, match='more than 8 bits'):
         load_image(tmp_path / 'depth.png')
-    (tmp_path / 'cut.png').write_bytes(picture.read_bytes()[:-300])
-    with pytest.raises(ImageError, match='cannot be read'):
-        load_image(tmp_path / 'cut.png')
+    unknown_kind = b'DDS |' + bytes(200)
+    for name, content in (('cut.png', picture.read_bytes()[:-300]), ('x.dds', unknown_kind)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ImageError, match='cannot be read'):
+            load_image(tmp_path / name)
     monkeypatch.setattr('samtok_ros.image.encodings.MAX_PIXELS', 100)
     with pytest.raises(ImageError, match='is too large'):
         load_image(picture)
+
+
+def test_picture_when_its_format_has_no_room_then_error(tmp_path):
+    with pytest.raises(ImageError, match='cannot be written.*png'):
+        save_picture(tmp_path / 'wide.webp', np.zeros((1, 17000, 3), np.uint8))
 
 
 INSIDE = [[False, True, False], [False, False, True]]

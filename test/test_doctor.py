@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the doctor says about invented machines and damaged models, and one look at this machine."""
 
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from samtok_ros.cli.main import main
 from samtok_ros.doctor import facts as facts_module
+from samtok_ros.doctor import model_files
 from samtok_ros.doctor.facts import Facts, Probed
 from samtok_ros.doctor.findings import machine_findings
 from samtok_ros.doctor.memory import memory_finding, memory_need
@@ -177,6 +179,20 @@ def no_mask_words(model_dir):
     path.write_text(json.dumps(found))
 
 
+def dangling(model_dir):
+    (model_dir / 'model.safetensors').unlink()
+    (model_dir / 'model.safetensors').symlink_to('../blobs/gone')
+
+
+def with_config(**values):
+    """Return what puts values into config.json."""
+    def change(model_dir):
+        path = model_dir / 'config.json'
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
 @pytest.mark.parametrize(('damage', 'topic', 'words'), [
     (lambda model: (model / 'config.json').unlink(), 'files', 'lacks config.json'),
     (lambda model: (model / 'mask_tokenizer.safetensors').unlink(), 'files', 'mask_tokenizer'),
@@ -195,6 +211,12 @@ def no_mask_words(model_dir):
      'unknown keys'),
     (lambda model: (model / 'mask_tokenizer.safetensors').write_bytes(b'x' * 99),
      'mask tokenizer', 'damaged'),
+    (lambda model: (model / 'mask_tokenizer.json').write_text('{"image_size": null}'),
+     'mask tokenizer', 'damaged'),
+    (dangling, 'files', 'lacks model.safetensors'),
+    (with_config(model_type=['x']), 'weights', "wrong model_type: expected str, got ['x']"),
+    (with_config(text_config=[3]), 'weights', 'wrong text_config'),
+    (with_config(text_config={'head_dim': '64'}), 'weights', 'wrong head_dim'),
     (lambda model: Manifest('a/b', 'main', '1' * 40, {}).write(model), 'origin', 'not finished'),
 ])
 def test_model_when_damaged_then_the_damage_is_named(model_dir, damage, topic, words):
@@ -202,6 +224,31 @@ def test_model_when_damaged_then_the_damage_is_named(model_dir, damage, topic, w
     found, _ = problems(model_dir)
     assert list(found) == [topic]
     assert words in found[topic]
+
+
+@pytest.mark.parametrize(('place', 'topic'), [
+    (f'{model_files.__name__}.model_headers', 'weights'),
+    (f'{model_files.__name__}.MaskTokenizerConfig.load', 'mask tokenizer'),
+    ('pathlib.Path.iterdir', 'files'),
+])
+def test_model_when_files_cannot_be_read_then_that_is_a_finding(
+        model_dir, monkeypatch, place, topic):
+    def refuse(_):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr(place, refuse)
+    found, _ = problems(model_dir)
+    assert list(found) == [topic]
+    assert 'Permission denied' in found[topic]
+
+
+def test_model_when_config_holds_null_then_it_counts_as_absent(model_dir):
+    nothing = dict.fromkeys(model_files.TEXT_SIZES)
+    for text in (None, nothing):
+        with_config(model_type=None, text_config=text, **nothing)(model_dir)
+        found, files = problems(model_dir)
+        assert found == {}
+        assert memory_need(files, 'float32').text_cache == 0
 
 
 def test_model_when_vocabulary_is_in_older_files_then_it_is_found(model_dir):
@@ -319,3 +366,21 @@ def test_command_when_the_model_is_missing_then_it_is_a_problem(monkeypatch, cap
     monkeypatch.setattr(facts_module, 'collect_facts', lambda: WELL)
     assert main(['doctor', '/no/such/model']) == 1
     assert 'there is no such model' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_command_when_the_terminal_lacks_a_letter_then_it_is_escaped(monkeypatch):
+    monkeypatch.setattr(facts_module, 'collect_facts', lambda: WELL)
+    terminal = io.TextIOWrapper(io.BytesIO(), 'ascii')
+    monkeypatch.setattr(sys, 'stdout', terminal)
+    assert main(['doctor', '/no/such/mäsk']) == 1
+    assert rb'm\xe4sk' in terminal.buffer.getvalue()
+
+
+def test_command_when_values_of_the_model_are_unusable_then_the_report_is_whole(
+        model_dir, monkeypatch, capsys):
+    monkeypatch.setattr(facts_module, 'collect_facts', lambda: WELL)
+    for model, topic in ((model_dir, 'family'), ('x' * 5000, 'model')):
+        with_config(model_type=None)(model_dir)
+        assert main(['doctor', str(model), '--json']) == 1
+        found = json.loads(capsys.readouterr().out)['findings']
+        assert [one['topic'] for one in found if one['level'] == 'problem'] == [topic]

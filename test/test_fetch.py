@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fetching a published model from a hub that speaks the hub's protocol and fails on demand."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
-from hub_server import HubState, LocalHub, model_files
+from hub_server import HubState, LocalHub, etag, model_files
 
 from samtok_ros.cli.main import main
 from samtok_ros.errors import CheckpointError, HubError
@@ -24,7 +24,8 @@ OLD, NEW = '1' * 40, '2' * 40
 WEIGHTS = 'model-00001-of-00002.safetensors'
 NEEDED = {'LICENSE', 'config.json', 'tokenizer.json', 'preprocessor_config.json',
           'chat_template.jinja', 'model.safetensors.index.json', WEIGHTS,
-          'model-00002-of-00002.safetensors', 'mask_tokenizer_256x2.pth'}
+          'model-00002-of-00002.safetensors', 'mask_tokenizer_256x2.pth',
+          'video_preprocessor_config.json'}
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_fetch_when_nothing_is_here_then_only_needed_files_come_and_the_name_wor
     assert resolve_model(REPO) == model_dir
     assert model_name(model_dir) == REPO
     assert not state.asked('GET', 'pytorch_model.bin') + state.asked('GET', 'sam2.1')
-    assert '9 of its 14 files' in said
+    assert '10 of its 15 files' in said
     assert all((model_dir / name).is_symlink() for name in NEEDED)
 
 
@@ -118,6 +119,14 @@ def test_fetch_when_content_is_not_what_was_announced_then_it_is_removed_and_not
     state.damaged.clear()
     model_dir, _ = fetched(hub)
     assert contents(model_dir)[WEIGHTS] == state.commits[OLD][WEIGHTS]
+
+
+def test_fetch_when_more_arrives_than_was_announced_then_the_next_run_starts_anew(hub, state):
+    state.damaged[WEIGHTS] = b'x' * 9500
+    with pytest.raises(HubError, match='transfer failed.*9500.*again'):
+        fetched(hub)
+    state.damaged.clear()
+    assert contents(fetched(hub)[0])[WEIGHTS] == state.commits[OLD][WEIGHTS]
 
 
 def test_fetch_when_main_moves_on_then_the_pin_holds_until_it_is_asked_for(hub, state):
@@ -188,6 +197,38 @@ def test_fetch_when_a_folder_takes_a_new_revision_then_old_files_go(hub, state, 
     state.commits[NEW], state.refs['main'] = files, NEW
     fetched(hub, 'main', folder)
     assert contents(folder).keys() == NEEDED - {'LICENSE'}
+
+
+def test_fetch_when_a_new_revision_does_not_come_then_the_folder_holds_the_old_one(
+        hub, state, tmp_path):
+    folder, _ = fetched(hub, folder=tmp_path / 'model')
+    state.commits[NEW] = model_files(b'n' * 9500) | {'LICENSE': b'Apache-3.0'}
+    state.break_off[WEIGHTS] = [4000] + [0] * 5
+    with pytest.raises(HubError):
+        fetched(hub, NEW, folder)
+    assert (Manifest.read(folder).commit, verify(folder)[1]) == (OLD, [])
+    # A part that is whole, but of a revision that is no longer wanted, is not in the way.
+    state.commits['3' * 40] = model_files() | {'LICENSE': b'Apache-4.0'}
+    fetched(hub, '3' * 40, folder)
+    assert (folder / 'LICENSE').read_bytes() == b'Apache-4.0'
+
+
+def test_fetch_when_stopped_while_files_are_replaced_then_no_manifest_says_whole(
+        hub, state, tmp_path, monkeypatch):
+    folder, _ = fetched(hub, folder=tmp_path / 'model')
+    state.commits[NEW] = model_files(weights=b'n' * 9500)
+    replace = Path.replace
+
+    def stop_at_weights(part, path):
+        return 1 / 0 if path.name == WEIGHTS else replace(part, path)
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(Path, 'replace', stop_at_weights)
+        fetched(hub, NEW, folder)
+    with pytest.raises(CheckpointError, match='no record'):
+        verify(folder)
+    fetched(hub, NEW, folder)
+    assert contents(folder)[WEIGHTS] == b'n' * 9500
 
 
 def test_fetch_when_a_folder_transfer_broke_off_then_it_goes_on(hub, state, tmp_path):
@@ -294,18 +335,12 @@ def test_fetch_when_another_process_is_at_it_then_it_is_left_alone(hub, state):
     state.break_off[WEIGHTS] = [4000] + [0] * 5
     with pytest.raises(HubError):
         fetched(hub)
-    part = next((repo_folder(REPO) / 'blobs').glob('*.part'))
+    part = repo_folder(REPO) / 'blobs' / f'{etag(state.commits[OLD][WEIGHTS])}.part'
     with part.open('ab') as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         with pytest.raises(HubError, match='another process'):
             fetched(hub)
     assert part.stat().st_size == 4000
-
-
-def test_verify_when_the_manifest_is_damaged_then_it_is_named(tmp_path):
-    (tmp_path / MANIFEST_FILE).write_text(json.dumps({'repo': 1, 'files': []}))
-    with pytest.raises(CheckpointError, match=f'{MANIFEST_FILE} is damaged'):
-        verify(tmp_path)
 
 
 def test_resolve_when_the_pin_leads_out_of_the_cache_then_it_is_not_followed(hub):
@@ -341,7 +376,7 @@ def test_command_when_run_then_it_fetches_and_verifies_through_a_proxy(server, s
     assert checked.returncode == 1
     assert checked.stdout.splitlines() == [
         'config.json has 2 bytes instead of 26',
-        f'{REPO} at {OLD}: 9 files, 0.0 MB, 1 damaged']
+        f'{REPO} at {OLD}: 10 files, 0.0 MB, 1 damaged']
 
 
 def test_command_when_dry_then_it_lists_and_writes_nothing(hub, tmp_path, monkeypatch, capsys):
@@ -357,6 +392,7 @@ def test_command_when_dry_then_it_lists_and_writes_nothing(hub, tmp_path, monkey
     (['/some/where'], 'OWNER/NAME'),
     ([REPO, '--verify', '--revision', 'v1'], 'Leave --revision out'),
     (['tabletop', '--verify'], 'no record'),
+    ([REPO, '--folder', '~nobody-here/x'], 'no such home folder'),
 ])
 def test_command_when_misused_then_it_says_what_was_meant(capsys, arguments, text):
     assert main(['fetch', *arguments]) == 2

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which directory a model name means; nothing is downloaded."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from samtok_ros import model_directory
 from samtok_ros.errors import CheckpointError
+from samtok_ros.hub.manifest import MANIFEST_FILE
 from samtok_ros.model_directory import model_name, resolve_model
 
 
@@ -18,7 +20,7 @@ def test_resolve_when_a_directory_gives_it_whole(tmp_path):
     assert resolve_model(str(tmp_path)) == tmp_path.resolve()
 
 
-@pytest.mark.parametrize('name', ['nowhere', '/no/such/folder', './a/b', ''])
+@pytest.mark.parametrize('name', ['nowhere', '/no/such/folder', './a/b', '', '~nobody-here/x'])
 def test_resolve_when_there_is_nothing_says_what_is_possible(name):
     with pytest.raises(CheckpointError, match="'owner/name'"):
         resolve_model(name)
@@ -28,6 +30,12 @@ def test_resolve_when_the_hub_cache_lacks_it_names_the_command(tmp_path, monkeyp
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
     with pytest.raises(CheckpointError, match='samtok fetch someone/Some-Model'):
         resolve_model('someone/Some-Model')
+
+
+def test_resolve_when_the_hub_client_is_missing_says_what_names_need(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    with pytest.raises(CheckpointError, match="'models/mistyped'.*need huggingface_hub"):
+        resolve_model('models/mistyped')
 
 
 def test_resolve_when_the_embedded_model_is_missing_says_how_to_install(tmp_path, monkeypatch):
@@ -43,3 +51,9 @@ def test_resolve_when_the_embedded_model_is_missing_says_how_to_install(tmp_path
 ])
 def test_name_when_asked_is_what_a_person_calls_it(path, name):
     assert model_name(Path(path)) == name
+
+
+def test_name_when_the_manifest_is_damaged_then_it_is_named(tmp_path):
+    (tmp_path / MANIFEST_FILE).write_text('{"repo": 1, "files": []}')
+    with pytest.raises(CheckpointError, match=f'{MANIFEST_FILE} is damaged'):
+        model_name(tmp_path)

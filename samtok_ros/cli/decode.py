@@ -2,12 +2,15 @@
 """`samtok decode`: mask words to masks of the image they belong to."""
 
 import argparse
+import re
 from pathlib import Path
 
 from samtok_ros.cli.files import check_folder, load_image, save_mask
 from samtok_ros.cli.models import load_mask_tokenizer
 from samtok_ros.cli.options import add_image, add_model_options, finite
 from samtok_ros.cli.spans import read_words, read_words_by_order
+
+_MASK_FILE = re.compile(r'mask-(\d\d|[1-9]\d{2,})\.png')
 
 
 def add_parser(commands) -> None:
@@ -30,7 +33,8 @@ def add_parser(commands) -> None:
                         help="a pixel is inside above this logit (default: the model's own, 0.5 in "
                         'published models)')
     parser.add_argument('--out', type=Path, required=True, metavar='DIR',
-                        help='folder for mask-01.png, mask-02.png, ...; made if it is not there')
+                        help='folder for mask-01.png, mask-02.png, ...; made if it is not there; '
+                        'masks of these names that an earlier run left are replaced or removed')
     parser.set_defaults(run=run)
 
 
@@ -59,3 +63,13 @@ def run(arguments: argparse.Namespace) -> None:
         path = arguments.out / f'mask-{number:02d}.png'
         save_mask(path, mask)
         print(f'{path}  {int(mask.sum())} px  predicted IoU {score:.2f}')
+    _remove_masks_after(len(codes), arguments.out)
+
+
+def _remove_masks_after(last: int, folder: Path) -> None:
+    """Remove what an earlier run with more words left: it would pass for masks of these words."""
+    for path in sorted(folder.iterdir()):
+        match = _MASK_FILE.fullmatch(path.name)
+        if match and int(match[1]) > last and path.is_file():
+            path.unlink()
+            print(f'{path}  removed, it is of an earlier run')

@@ -55,7 +55,7 @@ def _model_findings(model: str, facts) -> list:
 
     try:
         model_dir = resolve_model(model)
-    except SamtokError as error:
+    except (SamtokError, OSError) as error:
         return [problem_of('model', error)]
     findings, files = inspect_model(model_dir)
     if files is None:
@@ -65,7 +65,7 @@ def _model_findings(model: str, facts) -> list:
         from samtok_ros.language.families import check_model_type
 
         try:
-            check_model_type(files.config.get('model_type', ''))
+            check_model_type(files.config.get('model_type') or '')
         except SamtokError as error:
             findings.append(problem_of('family', error))
     return [*findings, memory_finding(files, facts)]

@@ -48,7 +48,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError('no name of a published model', expected='OWNER/NAME',
                           got=repr(arguments.model), fix="'tabletop' ships with the package, and "
                           'a folder is used by its path')
-    folder = arguments.folder.expanduser() if arguments.folder else None
+    try:
+        folder = arguments.folder.expanduser() if arguments.folder else None
+    except RuntimeError as error:
+        raise ConfigError('no such home folder', got=f'--folder {arguments.folder}',
+                          fix='check the name after ~') from error
     request = FetchRequest(arguments.model, arguments.revision, folder)
     if arguments.dry_run:
         return _list(request, Hub())

@@ -123,10 +123,18 @@ def write_report(path: Path | None, report: Mapping[str, object] | Sequence[obje
 
 
 def save_picture(path: Path, image_rgb: 'np.ndarray') -> None:
-    """Write (H, W, 3) uint8 in the format that the file name asks for."""
+    """Write (H, W, 3) uint8 in the format that the file name asks for.
+
+    Raises:
+        ImageError: that format has no room for so many pixels.
+    """
     from PIL import Image
 
-    Image.fromarray(image_rgb).save(path)
+    try:
+        Image.fromarray(image_rgb).save(path)
+    except ValueError as error:
+        raise ImageError(f'{path} cannot be written', got=error,
+                         fix='write .png, which has room for larger pictures') from error
 
 
 def save_mask(path: Path, mask: 'np.ndarray') -> None:
@@ -155,7 +163,8 @@ def _open(path: Path) -> 'Image.Image':
                              got=f'{image.height} x {image.width}', fix='make it smaller')
         image.load()
         turned = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError,
+            Image.DecompressionBombError) as error:
         raise ImageError(f'{path} cannot be read as an image', got=error,
                          fix='check that the file is whole and of a known format') from error
     turned.format = image.format

@@ -55,6 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 2 an error that was reported in one line, 130 interrupted, or what
         the subcommand returned.
     """
+    _print_anything()
     arguments = build_parser().parse_args(argv)
     try:
         status = arguments.run(arguments)
@@ -70,3 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f'samtok: error: {" ".join(str(error).split())}', file=sys.stderr)
         return _FAILED
     return status or 0
+
+
+def _print_anything() -> None:
+    """Escape what a terminal's encoding lacks, such as a letter of a path, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, 'errors', None) == 'strict' and hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')

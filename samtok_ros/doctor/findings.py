@@ -39,8 +39,11 @@ def machine_findings(facts: Facts) -> list[Finding]:
     return [finding for judge in judges if (finding := judge(facts)) is not None]
 
 
-def problem_of(topic: str, error: SamtokError) -> Finding:
+def problem_of(topic: str, error: SamtokError | OSError) -> Finding:
     """Turn an error into a finding, its way out kept apart."""
+    if isinstance(error, OSError):
+        return Finding(topic, 'problem', f'cannot be read: {error}',
+                       'see who may read it, and whether the disk is well')
     text = str(error).removesuffix('.')
     if error.fix:
         text = text.removesuffix(f'. {error.fix[0].upper()}{error.fix[1:]}')

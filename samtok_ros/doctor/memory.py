@@ -7,7 +7,7 @@ from typing import Any
 
 from samtok_ros.doctor.facts import Facts
 from samtok_ros.doctor.findings import Finding
-from samtok_ros.doctor.model_files import ModelFiles
+from samtok_ros.doctor.model_files import TEXT_SIZES, ModelFiles
 from samtok_ros.hub.amounts import amount
 from samtok_ros.settings.grounding import LimitSettings
 from samtok_ros.settings.shared import CacheSettings
@@ -93,7 +93,7 @@ def _there(facts: Facts) -> int:
 
 def _text_cache_bytes(config: Mapping[str, Any]) -> int:
     """Return how many values one token leaves in the cache of the language model."""
-    text = config.get('text_config', config)
-    heads = text.get('num_attention_heads', 0)
-    head_dim = text.get('head_dim') or (text.get('hidden_size', 0) // heads if heads else 0)
-    return 2 * text.get('num_hidden_layers', 0) * text.get('num_key_value_heads', heads) * head_dim
+    text = config.get('text_config') or config
+    layers, heads, cached_heads, width, head_dim = (text.get(name) or 0 for name in TEXT_SIZES)
+    head_dim = head_dim or (width // heads if heads else 0)
+    return 2 * layers * (cached_heads or heads) * head_dim

@@ -15,6 +15,10 @@ from samtok_ros.hub.needed_files import MASK_TOKENIZERS, lacking
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
 from samtok_ros.words.vocabulary import MaskTokenIds, MaskVocabulary
 
+TEXT_SIZES = ('num_hidden_layers', 'num_attention_heads', 'num_key_value_heads', 'hidden_size',
+              'head_dim')
+"""Values of config.json, or of its text_config, from which the text cache is estimated."""
+
 _EMBEDDING_NAMES = ('embed_tokens.weight', 'lm_head.weight')
 
 
@@ -42,7 +46,10 @@ def inspect_model(model_dir: Path) -> tuple[list[Finding], ModelFiles | None]:
         What was found, and the facts that an estimate of memory needs; None where files are
         missing or damaged.
     """
-    names = {path.name for path in model_dir.iterdir()}
+    try:
+        names = {path.name for path in model_dir.iterdir() if path.is_file()}
+    except OSError as error:
+        return [problem_of('files', error)], None
     absent = lacking(names)
     if absent:
         return [Finding('files', 'problem', f'{model_dir} lacks {", ".join(absent)}',
@@ -52,7 +59,7 @@ def inspect_model(model_dir: Path) -> tuple[list[Finding], ModelFiles | None]:
     steps: Sequence[tuple[str, str, Callable[[], Any]]] = (
         ('origin', '', lambda: Manifest.read(model_dir)),
         ('weights', 'headers', lambda: model_headers(model_dir)),
-        ('weights', 'config', lambda: _read_json(model_dir / 'config.json')),
+        ('weights', 'config', lambda: _config(model_dir)),
         ('mask tokenizer', 'mask_tokenizer', lambda: MaskTokenizerConfig.load(model_dir)),
         ('mask tokenizer', 'mask_tokenizer_elements',
          lambda: mask_tokenizer_elements(_mask_tokenizer_file(model_dir))),
@@ -60,8 +67,11 @@ def inspect_model(model_dir: Path) -> tuple[list[Finding], ModelFiles | None]:
     for topic, name, step in steps:
         try:
             found[name] = step()
-        except SamtokError as error:
+        except (SamtokError, OSError) as error:
             findings.append(problem_of(topic, error))
+        except (ValueError, TypeError, AttributeError) as error:
+            findings.append(Finding(topic, 'problem', f'a file is damaged: {error}',
+                                    'fetch or copy it again'))
     manifest = found.pop('', None)
     if manifest is not None:
         findings.append(_origin(manifest))
@@ -114,7 +124,7 @@ def _origin(manifest: Manifest) -> Finding:
 def _weights(model: ModelFiles) -> Finding:
     elements = sum(header.elements for header in model.headers.values())
     kinds = '/'.join(sorted({header.dtype for header in model.headers.values()}))
-    return Finding('weights', 'ok', f'{model.config.get("model_type", "unknown type")}, '
+    return Finding('weights', 'ok', f'{model.config.get("model_type") or "unknown type"}, '
                    f'{elements / 1e6:.1f} million values in {len(model.headers)} tensors, {kinds}')
 
 
@@ -147,6 +157,24 @@ def _vocabulary(model_dir: Path, model: ModelFiles) -> Finding:
     rows = min(header.shape[0] for header in tables.values())
     return Finding('vocabulary', 'ok', f'mask words have the ids {ids.start_id} to {ids.end_id}, '
                    f'embeddings have {rows} rows')
+
+
+def _config(model_dir: Path) -> dict[str, Any]:
+    """Read config.json and check the few values that are used here; null is as good as none.
+
+    Raises:
+        CheckpointError: one is of a wrong type.
+    """
+    config = _read_json(model_dir / 'config.json')
+    text = config.get('text_config')
+    values = [('model_type', str, config.get('model_type')), ('text_config', dict, text)]
+    if text is None or isinstance(text, dict):
+        values += [(name, int, (text or config).get(name)) for name in TEXT_SIZES]
+    for name, kind, value in values:
+        if value is not None and not isinstance(value, kind):
+            raise CheckpointError(f'config.json has a wrong {name}', expected=kind.__name__,
+                                  got=repr(value), fix='fetch or copy it again')
+    return config
 
 
 def _mask_tokenizer_file(model_dir: Path) -> Path:

@@ -87,8 +87,10 @@ class Hub:
         # Without compression, so that bytes of the part are bytes of the file.
         headers = build_hf_headers(headers={'accept-encoding': 'identity'})
         with part.open('ab') as stream, _alone(stream, part):
-            if stream.tell() > file.size:
+            if stream.tell() >= file.size and not has_content(part, file):
+                # It is of another revision. Truncating does not move the position.
                 stream.truncate(0)
+                stream.seek(0)
             with self._named_errors(listing.repo, listing.commit):
                 http_get(url, stream, resume_size=stream.tell(), headers=headers,
                          expected_size=file.size, displayed_filename=file.name)
@@ -154,6 +156,11 @@ class Hub:
                            got=_first_line(error)) from error
         except HTTPError as error:
             raise self._unreachable(error) from error
+        except OSError as error:
+            if error.errno is not None:  # of this machine, such as a full disk
+                raise
+            raise HubError('a transfer failed', got=_first_line(error),
+                           fix='run the same command again') from error
 
     def _unreachable(self, error: Exception) -> HubError:
         if getattr(error, 'response', None) is not None:

@@ -73,7 +73,10 @@ def fetch(request: FetchRequest, hub: Hub, say: Say) -> Path:
     store.begin(listing)
     missing = _missing(store, files)
     _say_what(say, listing, revision, files, missing)
-    _transfer(store, hub, listing, missing)
+    parts = _transfer(store, hub, listing, missing)
+    store.replace(listing, files)
+    for part, path in parts.items():
+        part.replace(path)
     model_dir = store.finish(hub, listing, files)
     asked = pinned[1].revision if pinned and request.revision is None else revision
     records = {file.name: FileRecord(file.size, file.sha256 or sha256_of(store.content(file)))
@@ -129,14 +132,8 @@ def _pinned(store: Store, request: FetchRequest) -> tuple[Path, Manifest] | None
 
 
 def _missing(store: Store, files: Iterable[RemoteFile]) -> list[RemoteFile]:
-    """Return the files whose content is not there yet; damaged ones are put out of the way."""
-    missing = []
-    for file in files:
-        path = store.content(file)
-        if not has_content(path, file):
-            path.unlink(missing_ok=True)
-            missing.append(file)
-    return missing
+    """Return the files whose content is not there yet, or is damaged or of another revision."""
+    return [file for file in files if not has_content(store.content(file), file)]
 
 
 def _say_what(say: Say, listing: Listing, revision: str, files: Sequence[RemoteFile],
@@ -146,9 +143,17 @@ def _say_what(say: Say, listing: Listing, revision: str, files: Sequence[RemoteF
         f'{amount(_total(missing))} to be fetched')
 
 
-def _transfer(store: Store, hub: Hub, listing: Listing, missing: Sequence[RemoteFile]) -> None:
-    """Fetch contents, small ones first, so that a bad index is found before the weights."""
+def _transfer(store: Store, hub: Hub, listing: Listing,
+              missing: Sequence[RemoteFile]) -> dict[Path, Path]:
+    """Fetch contents, small ones first, so that a bad index is found before the weights.
+
+    What is in use stays as it is: without a network or room, the model that is here still works.
+
+    Returns:
+        Where each part belongs; files of the same content may share one.
+    """
     _check_room(store, missing)
+    parts = {}
     names = {file.name for file in listing.files}
     for file in missing:
         path = store.content(file)
@@ -157,7 +162,8 @@ def _transfer(store: Store, hub: Hub, listing: Listing, missing: Sequence[Remote
         hub.download(listing, file, part)
         if file.name == INDEX_FILE:
             check_index(part, names)
-        part.replace(path)
+        parts[part] = path
+    return parts
 
 
 def _check_room(store: Store, missing: Sequence[RemoteFile]) -> None:

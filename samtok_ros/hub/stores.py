@@ -24,6 +24,9 @@ class Store(Protocol):
     def content(self, file: RemoteFile) -> Path:
         """Return where the whole content of a file lies or will lie."""
 
+    def replace(self, listing: Listing, files: Sequence[RemoteFile]) -> None:
+        """Take the model out of use whose contents are about to be replaced by these files."""
+
     def finish(self, hub: Hub, listing: Listing, files: Sequence[RemoteFile]) -> Path:
         """Turn contents into a model directory, once all of them are there; return it."""
 
@@ -47,6 +50,9 @@ class CacheStore:
     def content(self, file: RemoteFile) -> Path:
         """See Store."""
         return cache.repo_folder(self._repo) / 'blobs' / file.etag
+
+    def replace(self, listing: Listing, files: Sequence[RemoteFile]) -> None:
+        """See Store. Contents of two commits lie beside each other."""
 
     def finish(self, hub: Hub, listing: Listing, files: Sequence[RemoteFile]) -> Path:
         """See Store. The hub client finds the contents in place and makes its links."""
@@ -74,7 +80,7 @@ class FolderStore:
         return self._folder if self._folder.is_dir() else None
 
     def begin(self, listing: Listing) -> None:
-        """See Store. A manifest without files says that the folder is ours, but not whole yet.
+        """See Store.
 
         Raises:
             HubError: other files are there, which might be overwritten.
@@ -85,18 +91,29 @@ class FolderStore:
         if any(self._folder.iterdir()):
             raise HubError(f'{self._folder} holds other files', expected='an empty folder',
                            fix='name another folder')
-        Manifest(listing.repo, listing.commit, listing.commit, {}).write(self._folder)
+        self._mark_as_not_whole(listing)
 
     def content(self, file: RemoteFile) -> Path:
         """See Store."""
         return self._folder / file.name
 
-    def finish(self, hub: Hub, listing: Listing, files: Sequence[RemoteFile]) -> Path:
-        """See Store. Removes what an earlier fetch put there and the model no longer has."""
+    def replace(self, listing: Listing, files: Sequence[RemoteFile]) -> None:
+        """See Store. Removes what an earlier fetch put there and the model no longer has.
+
+        Only then the earlier manifest goes, as it alone knows those names.
+        """
         earlier = Manifest.read(self._folder)
         for name in set(earlier.files if earlier else ()) - {file.name for file in files}:
             (self._folder / name).unlink(missing_ok=True)
+        self._mark_as_not_whole(listing)
+
+    def finish(self, hub: Hub, listing: Listing, files: Sequence[RemoteFile]) -> Path:
+        """See Store. All contents lie where they belong."""
         return self._folder
 
     def pin(self, listing: Listing) -> None:
         """See Store. The manifest in the folder is all there is to it."""
+
+    def _mark_as_not_whole(self, listing: Listing) -> None:
+        """Say with a manifest without files that the folder is ours, but not whole yet."""
+        Manifest(listing.repo, listing.commit, listing.commit, {}).write(self._folder)

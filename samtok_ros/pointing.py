@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Regions that somebody points at, in whatever way, and what they are in codes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ _KINDS = 'a Region, a RegionReference, an (H, W) bool mask, a BoxPrompt or a Poi
 
 
 def references_to(
-    pointers: Sequence[Pointer], size: ImageSize, mask_tokenizer: 'MaskTokenizer',
+    pointers: Iterable[Pointer], size: ImageSize, mask_tokenizer: 'MaskTokenizer',
     features: Callable[[], 'ImageFeatures'],
 ) -> tuple[RegionReference, ...]:
     """Return references by codes to regions, in their order.
@@ -38,6 +38,7 @@ def references_to(
     if isinstance(pointers, Pointer):
         raise ConfigError('regions are one region', expected='a list of regions',
                           got=type(pointers).__name__, fix='put it into a list')
+    pointers = tuple(pointers)  # it is gone through several times, which an iterator is not
     for number, pointer in enumerate(pointers, start=1):
         _check(number, pointer, size)
     drawn = masks_of_prompts(

@@ -225,6 +225,10 @@ SECTION = '/**/grounding:\n  ros__parameters:\n    '
      'grounding has no ros__parameters. Perhaps ros__parameters is meant.'),
     ('grounding:\n  ros__parameters: 7\n', 'ros__parameters of grounding holds no parameters'),
     ('grounding: 7\n', 'grounding holds no parameters: expected ros__parameters: below the name'),
+    ('a: &a\n  b: *a\n', 'is not YAML that ROS reads: got the parser of ROS reads no aliases'),
+    (f'{SECTION}a: !!int b\n', 'is not YAML'), (f'{SECTION}a: !!bool b\n', 'is not YAML'),
+    (f'{SECTION}a: ' + '[' * 5000, 'is not YAML'),
+    (f'{SECTION}model.name: 1e5\n', 'model.name has the wrong type: expected text, got 100000.0'),
     ('a: [1\n', 'is not YAML'), ('\t\n', 'is not YAML'), ('- 1\n', 'has no sections'),
     ('', 'has no sections'),
 ])
@@ -253,6 +257,14 @@ def test_parameter_file_when_launch_wrote_it_then_its_tags_do_no_harm(parameter_
     assert check_parameter_file(parameter_file(
         '/**:\n  ros__parameters:\n    names: !!python/tuple\n    - a\n    - b\n'
         '    model.backend: !text fake\n')) == []
+
+
+@pytest.mark.parametrize('line', [
+    'max_rate_hz: 1e1', 'max_rate_hz: +1E+1', 'max_rate_hz: 1.5e1', 'limits.deadline_s: 5e-1',
+    'limits.deadline_s: .5e1', 'model.name: 2024-13-45', 'model.name: 2024-01-02',
+    'model.name: e1'])
+def test_parameter_file_when_ros_reads_a_value_then_it_is_read_alike(parameter_file, line):
+    assert check_parameter_file(parameter_file(f'{SECTION}{line}\n')) == []
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'config').glob('*.yaml')), ids=lambda p: p.name)

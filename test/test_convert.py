@@ -159,6 +159,24 @@ def test_convert_when_weights_are_damaged_names_it_and_leaves_nothing(
     assert [folder.name for folder in tmp_path.iterdir()] == ['Model']
 
 
+def test_convert_when_the_place_is_a_link_or_the_folder_we_are_in_fills_that_folder(
+        published, tmp_path, monkeypatch, capsys):
+    here, linked = tmp_path / 'here', tmp_path / 'linked'
+    here.mkdir()
+    linked.mkdir()
+    (tmp_path / 'link').symlink_to(linked)
+    (tmp_path / 'dangling').symlink_to(tmp_path / 'new')
+    monkeypatch.chdir(here)
+    for out, folder in (('.', here), ('../link', linked), ('../dangling', tmp_path / 'new')):
+        before = folder.stat().st_ino if folder.exists() else None
+        assert convert(published, out) == 0
+        assert capsys.readouterr().out.startswith(f'{folder / SAFETENSORS_FILE}: ')
+        assert before in (None, folder.stat().st_ino), 'replaced'
+        assert tokenizer_id(folder) == tokenizer_id(published).replace('Model@', f'{folder.name}@')
+        assert not [path for path in folder.iterdir() if path.name.startswith('.')]
+    assert (tmp_path / 'link').is_symlink()
+
+
 def test_convert_when_there_is_something_at_the_place_leaves_it(published, tmp_path, capsys):
     out = tmp_path / 'out'
     out.mkdir()

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rendering the bag: the same seed gives the same bag. Skipped where nothing can be drawn."""
 
+import os
 import subprocess
 import sys
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from samtok_ros.demo.truth import load_truth
 from samtok_ros.errors import ConfigError
 
 
-def render(folder):
+def render(folder, environment=None):
     """Run `samtok make-bag` in a process of its own.
 
     The software renderer and triton each bring an LLVM; who imports triton after the renderer, in
@@ -24,7 +26,8 @@ def render(folder):
     code = 'import sys; from samtok_ros.cli.main import main; sys.exit(main(sys.argv[1:]))'
     return subprocess.run(
         [sys.executable, '-P', '-c', code, 'make-bag', '--out', str(folder), '--scenes', '1',
-         '--frames', '3'], capture_output=True, text=True, timeout=280, check=False)
+         '--frames', '3'],
+        env=environment, capture_output=True, text=True, timeout=280, check=False)
 
 
 @pytest.fixture(scope='module')
@@ -74,6 +77,30 @@ def test_bag_when_there_is_one_already_then_it_is_kept(tmp_path):
     (tmp_path / CAMERA_BAG).mkdir()
     with pytest.raises(ConfigError, match='exists already'):
         make_bag(tmp_path)
+
+
+def test_bag_when_interrupted_then_nothing_is_left_that_blocks_the_next_try(tmp_path, monkeypatch):
+    def interrupted(renderer, plan):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr('samtok_ros.demo.make_bag._open_renderer', lambda plan: StringIO())
+    monkeypatch.setattr('samtok_ros.demo.make_bag._tours', interrupted)
+    (tmp_path / 'notes.txt').touch()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            make_bag(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ['notes.txt']
+
+
+def test_bag_when_there_is_no_screen_to_draw_on_then_one_line_says_so(tmp_path):
+    environment = {name: value for name, value in os.environ.items()
+                   if name not in ('DISPLAY', 'WAYLAND_DISPLAY')} | {'MUJOCO_GL': 'glfw'}
+    done = render(tmp_path / 'out', environment)
+    assert done.returncode == 2
+    assert 'drawing' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('numbers', [{'scenes': 0}, {'scenes': 9}, {'frames_per_scene': 2}])

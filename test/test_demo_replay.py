@@ -157,3 +157,27 @@ def test_demo_when_the_model_is_not_there_then_it_says_so_at_once(tmp_path):
 def test_demo_when_the_bag_is_not_there_then_it_says_so_at_once(tmp_path):
     with pytest.raises(ConfigError, match='is no bag for the demo.*samtok make-bag'):
         run_demo(DemoSettings(tmp_path / 'out', bag=tmp_path, backend='fake'))
+
+
+@pytest.mark.parametrize('name', ['log', 'parameters.yaml', 'replay.json'])
+def test_demo_when_the_folder_holds_things_of_others_then_it_keeps_them(tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'latest').touch()
+    with pytest.raises(ConfigError, match=f'holds things that the demo would replace.* got {name}'):
+        run_demo(DemoSettings(tmp_path, backend='fake'))
+    assert (tmp_path / name / 'latest').exists()
+
+
+def test_demo_when_run_again_then_only_what_the_first_run_left_goes(tmp_path, monkeypatch):
+    def interrupted(what, command, log, environment):
+        log.touch()
+        (tmp_path / 'out' / 'log').mkdir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('samtok_ros.demo.run_demo.ChildProcess', interrupted)
+    monkeypatch.setattr('samtok_ros.demo.run_demo.find_program', str)
+    monkeypatch.setattr('samtok_ros.demo.run_demo.find_shared', str)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(DemoSettings(tmp_path / 'out', backend='fake'))
+        (tmp_path / 'out' / 'notes.txt').touch()

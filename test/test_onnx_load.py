@@ -13,9 +13,11 @@ from samtok_ros.errors import CheckpointError, ConfigError, DeviceError
 from samtok_ros.export import exporting
 from samtok_ros.onnx import load
 from samtok_ros.onnx.load import OnnxSettings, load_onnx
-from samtok_ros.onnx.manifest import CHECK_FILE, GRAPHS, MANIFEST_FILE, sha256_of
+from samtok_ros.onnx.manifest import CHECK_FILE, GRAPHS, MANIFEST_FILE, Manifest, sha256_of
 from samtok_ros.onnx.providers import Choice
 from samtok_ros.onnx.reference import Reference, check_parity, limits_of
+from samtok_ros.runtime.onnx_backend import OnnxBackend
+from samtok_ros.settings.shared import ModelSettings
 
 CPU = OnnxSettings(device='cpu', threads=1)
 
@@ -139,6 +141,17 @@ def test_load_when_the_export_directory_itself_is_named_then_it_needs_no_weights
                             'runtime': loaded.facts['runtime']}
     with pytest.raises(ConfigError, match='expected float16, got float32'):
         load_onnx(alone, OnnxSettings(device='cpu', dtype='float16'))
+
+
+def test_load_when_the_folder_has_an_at_sign_then_the_name_is_all_before_the_hash(
+        own_export, tmp_path):
+    folder = tmp_path / 'model@v2'
+    own_export.rename(folder)
+    name, _, content = Manifest.load(folder / 'onnx' / 'float32').tokenizer_id.rpartition('@')
+    assert name == own_export.name
+    change_manifest(folder / 'onnx' / 'float32', tokenizer_id=f'model@v2@{content}')
+    settings = ModelSettings(name=str(folder), backend='onnx', device='cpu')
+    assert OnnxBackend(settings).load_masks().name == 'model@v2'
 
 
 def test_load_when_the_provider_is_missing_then_it_is_an_error(exported_tabletop):

@@ -69,6 +69,12 @@ def test_references_when_prompts_are_not_read_then_shapes_go_through_the_models_
     assert masks.asked == ['encode', 'decode', 'encode']
 
 
+def test_references_when_regions_come_from_an_iterator_then_none_is_lost():
+    pointers = [MASK, RegionReference((1, 2)), BOX]
+    found = references_to(iter(pointers), SIZE, Masks(True), lambda: FakeFeatures(SIZE))
+    assert found == point(*pointers)
+
+
 @pytest.mark.parametrize('pointer', [MASK, BOX, RegionReference((1, 2))])
 def test_references_when_one_region_is_given_for_a_list_then_told_so(pointer):
     with pytest.raises(ConfigError, match='regions are one region: expected a list of regions'):

@@ -108,7 +108,7 @@ def load_subject(
     masks = MaskTokenizer(network, identity, device, dtype, recorder)
     ours = masks if export_dir is None else _onnx_masks(export_dir, device, dtype)
     vocabulary = MaskVocabulary(network.config.codebook_size, network.config.codebook_depth)
-    return Subject(identity.split('@')[0], masks.network, ours,
+    return Subject(identity.rsplit('@', 1)[0], masks.network, ours,
                    _language(size, language, device, dtype, vocabulary, recorder), device, dtype,
                    video_memory)
 

@@ -5,6 +5,7 @@ The nodes check what reaches them, unknown parameters included. They never see a
 not for them, so a section with a misspelt node name would be without effect and without a word.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,14 @@ _ANY_NODE = ('*', '**')
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads tags that it does not know as if they were not there, as ROS does."""
+    """Reads plain values as ROS does, and tags that it does not know as if they were not there."""
+
+    def compose_node(self, parent: yaml.Node | None, index: object) -> yaml.Node | None:
+        """Refuse what stands for another place, which may hold this very one."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None, None, 'the parser of ROS reads no aliases', self.peek_event().start_mark)
+        return super().compose_node(parent, index)
 
 
 def _untagged(loader: _Loader, tag: str, node: yaml.Node) -> Any:
@@ -34,6 +42,13 @@ def _untagged(loader: _Loader, tag: str, node: yaml.Node) -> Any:
 
 
 _Loader.add_multi_constructor(None, _untagged)
+# For ROS a date is text, and an exponent makes a number without a point or a sign too.
+_Loader.yaml_implicit_resolvers = {
+    first: [resolver for resolver in resolvers if resolver[0] != 'tag:yaml.org,2002:timestamp']
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+_Loader.add_implicit_resolver(
+    'tag:yaml.org,2002:float', re.compile(r'[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$'),
+    list('-+.0123456789'))
 
 
 def check_parameter_file(path: Path) -> list[str]:
@@ -60,8 +75,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         tree = yaml.load(path.read_text(encoding='utf-8'), Loader=_Loader)
     except OSError as error:
         raise ConfigError('parameter file cannot be read', got=str(error)) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f'parameter file {path} is not YAML',
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
+        # Beside YAML's own errors: what the text behind a tag such as !!int or !!bool raises, and
+        # lists in lists without end.
+        raise ConfigError(f'parameter file {path} is not YAML that ROS reads',
                           got=' '.join(str(error).split())) from error
     if not isinstance(tree, Mapping):
         raise ConfigError(f'parameter file {path} has no sections', got=type(tree).__name__,

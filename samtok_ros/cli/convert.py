@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     from samtok_ros.tokenizer.mask_tokenizer import DTYPES
 
     dtype = DTYPES[arguments.dtype] if arguments.dtype else None
-    done = convert_model(resolve_model(arguments.model), arguments.out, arguments.to, dtype)
+    done = convert_model(resolve_model(arguments.model), arguments.out.resolve(), arguments.to,
+                         dtype)
     print(f'{done.weights}: {done.tensors} tensors, {done.video_tensors} of them video memory, '
           f'{done.weights.stat().st_size / 1e6:.1f} MB')
     if not done.video_tensors and arguments.to == 'published':

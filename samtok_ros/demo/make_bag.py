@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,7 +85,7 @@ class _Tour:
 
 
 def make_bag(out: Path, plan: BagPlan | None = None) -> None:
-    """Render a camera bag with truth and goals into a new folder.
+    """Render a camera bag with truth and goals; they appear when all of it is written.
 
     Args:
         out: the folder; it may exist, but must hold no bag yet.
@@ -93,23 +94,38 @@ def make_bag(out: Path, plan: BagPlan | None = None) -> None:
         ConfigError: there is a bag already, or no scene of these seeds will do.
         DeviceError: nothing can be rendered here.
     """
+    plan = plan or BagPlan()
+    if (out / CAMERA_BAG).exists():
+        raise ConfigError('bag cannot be written', got=f'{out / CAMERA_BAG} exists already',
+                          fix='name another folder, or remove this one')
+    with closing(_open_renderer(plan)) as renderer:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix='.', suffix='.part', dir=out) as part:
+            _write_bag(Path(part), renderer, plan)
+            # The bag last: where it is, its truth and its goals are.
+            for name in (TRUTH_FILE, GOALS_FILE, CAMERA_BAG):
+                (Path(part) / name).replace(out / name)
+
+
+def _open_renderer(plan: BagPlan) -> 'SceneRenderer':
     from samtok_ros.scenes.renderer import DEFAULT_SIZE_HW, SceneRenderer
 
-    plan = plan or BagPlan()
-    out.mkdir(parents=True, exist_ok=True)
+    largest = tuple(max(pair) for pair in zip(plan.size_hw, DEFAULT_SIZE_HW, strict=True))
+    return SceneRenderer(largest)
+
+
+def _write_bag(folder: Path, renderer: 'SceneRenderer', plan: BagPlan) -> None:
     truth: list[FrameTruth] = []
     goals: list[DemoGoal] = []
-    largest = tuple(max(pair) for pair in zip(plan.size_hw, DEFAULT_SIZE_HW, strict=True))
-    with (CameraBagWriter(out / CAMERA_BAG, plan.jpeg_quality) as bag,
-          closing(SceneRenderer(largest)) as renderer):
+    with CameraBagWriter(folder / CAMERA_BAG, plan.jpeg_quality) as bag:
         for tour in _tours(renderer, plan):
             logger.info('scene %d: %s', tour.scene, ', '.join(goal.text for goal in tour.goals))
             goals += tour.goals
             for frame, frame_truth in _render(renderer, tour, plan):
                 bag.write(frame)
                 truth.append(frame_truth)
-    save_truth(out / TRUTH_FILE, truth)
-    save_goals(out / GOALS_FILE, goals)
+    save_truth(folder / TRUTH_FILE, truth)
+    save_goals(folder / GOALS_FILE, goals)
 
 
 def _tours(renderer: 'SceneRenderer', plan: BagPlan) -> Iterator[_Tour]:

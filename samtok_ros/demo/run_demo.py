@@ -3,6 +3,7 @@
 
 import json
 import logging
+import os
 import platform
 import shutil
 import sys
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 
 RESULT_BAG = 'result'
 _PLAN_FILE, _PARAMETERS_FILE, _ROS_LOG_DIR = 'replay.json', 'parameters.yaml', 'log'
+_REPLAY_LOG = 'replay.log'
 _POLL_S = 0.2
 _FINISH_WAIT_S = 60.0
 _LIVE_QUEUE = 5
@@ -81,7 +83,8 @@ def run_demo(settings: DemoSettings) -> DemoScore:
     """Run the demo and write its pictures, its report and the bag of results.
 
     Raises:
-        ConfigError: bag, truth or nodes are missing, or a node refused to work.
+        ConfigError: bag, truth or nodes are missing, the folder holds things of the same names that
+            no demo wrote, or a node refused to work.
         CheckpointError: there is no such model.
         DeviceError: something did not come in time.
     """
@@ -101,12 +104,32 @@ def run_demo(settings: DemoSettings) -> DemoScore:
 
 
 def _prepare_folder(out: Path) -> None:
-    """Make the folder, without what an earlier demo left in it."""
+    """Make the folder, without what an earlier demo left in it.
+
+    The plan of the replay is the first that a demo writes, and stays. Where there is none, things
+    of these names are somebody else's, such as the log/ of colcon.
+    """
+    ours = (_PLAN_FILE, RESULT_BAG, OVERLAYS_DIR, _ROS_LOG_DIR, REPORT_FILE, SHEET_FILE,
+            _PARAMETERS_FILE, _REPLAY_LOG, *(log for *_, log in _PROGRAMS))
+    there = [name for name in ours if os.path.lexists(out / name)]
+    if there and not _is_of_a_demo(out):
+        raise ConfigError(f'{out} holds things that the demo would replace',
+                          expected='a new folder, or that of an earlier demo',
+                          got=', '.join(there),
+                          fix='name another folder with --out, or remove them')
     out.mkdir(parents=True, exist_ok=True)
     for name in (RESULT_BAG, OVERLAYS_DIR, _ROS_LOG_DIR):
         shutil.rmtree(out / name, ignore_errors=True)
     for name in (REPORT_FILE, SHEET_FILE):
         (out / name).unlink(missing_ok=True)
+
+
+def _is_of_a_demo(out: Path) -> bool:
+    try:
+        ReplayPlan.load(out / _PLAN_FILE)
+    except ConfigError:
+        return False
+    return True
 
 
 def _replay(settings: DemoSettings, goals: tuple[DemoGoal, ...]) -> None:
@@ -126,7 +149,7 @@ def _replay(settings: DemoSettings, goals: tuple[DemoGoal, ...]) -> None:
             f'the process of {what}', _command(program, settings, out), out / log, environment))
             for program, what, log in _PROGRAMS]
         replay = stack.enter_context(ChildProcess('the replay', replay_command,
-                                                  out / 'replay.log', environment))
+                                                  out / _REPLAY_LOG, environment))
         # Beyond its own deadlines nothing should take longer.
         longest_s = (plan.start_wait_s + plan.answer_wait_s * len(goals)
                      + _bag_seconds(goals) / plan.rate + _FINISH_WAIT_S)
@@ -215,6 +238,4 @@ def _write_scored(settings: DemoSettings, goals: tuple[DemoGoal, ...],
 
 
 def _cores() -> int:
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1

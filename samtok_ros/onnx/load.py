@@ -142,7 +142,7 @@ def check_owner(model_dir: Path, export_dir: Path, manifest: Manifest) -> None:
     if model_dir == export_dir:
         return
     again = f'run samtok export {_called(model_dir)} --dtype {manifest.dtype} again'
-    if (name := manifest.tokenizer_id.split('@')[0]) != model_name(model_dir):
+    if (name := manifest.tokenizer_id.rsplit('@', 1)[0]) != model_name(model_dir):
         raise CheckpointError(f'{export_dir} was exported under another name',
                               expected=model_name(model_dir), got=name, fix=again)
     weights = model_dir / manifest.weights_file

@@ -40,6 +40,6 @@ class OnnxBackend:
         loaded = load_onnx(resolve_model(settings.name),
                            OnnxSettings(settings.device, settings.dtype, settings.provider))
         sizes = loaded.model.config
-        return LoadedMaskModel(loaded.model, loaded.model.tokenizer_id.split('@')[0],
+        return LoadedMaskModel(loaded.model, loaded.model.tokenizer_id.rsplit('@', 1)[0],
                                loaded.provider, sizes.codebook_size, sizes.codebook_depth,
                                loaded.facts, sizes.reads_prompts)

@@ -52,12 +52,12 @@ class SceneRenderer:
         try:
             self._gl = mujoco.GLContext(max_size_hw[1], max_size_hw[0])
             self._gl.make_current()
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         except Exception as error:  # each backend raises kinds of its own
             raise DeviceError(
                 'cannot open an off-screen drawing context', got=error,
                 fix='install libosmesa6 (MUJOCO_GL=osmesa) or a GPU driver (MUJOCO_GL=egl)'
             ) from error
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._scene = mujoco.MjvScene(model, 64)
         self._view = mujoco.MjvCamera()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of data sets: known answers, and against torchmetrics where it has the same figure."""
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -296,8 +297,8 @@ def test_scene_graph_when_triplets_repeat_then_truth_and_answer_count_each_once(
                 triplet('mug', MUG_WORDS, 'over', 'sky', BOWL_WORDS), said=(MUG, PART, MUG, BOWL))
     found = values(scene_graph_measures([one]))
     assert found['R@20'] == 0.5
-    # "over" is found, "beside" is not.
-    assert found['mR@20'] == 0.5
+    # "over" is found, "beside" is not, "on" does not occur.
+    assert found['mR@20'] == pytest.approx(1 / 3)
     assert triplet_recall(one) == 0.5
 
 
@@ -320,6 +321,24 @@ def test_scene_graph_when_list_was_not_closed_then_it_counts_as_nothing_said():
     one = graph(triplet('mug', MUG_WORDS, 'over', 'sky', BOWL_WORDS), ended='')
     found = values(scene_graph_measures([one]))
     assert (found['R@20'], found['answers without a whole list']) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize('wrapped', [
+    '<think>hm ``` </think>{}', '<think> hm </think><answer> {} </answer>', '{}<|im_end|>'])
+def test_scene_graph_when_the_list_is_wrapped_then_it_counts_as_closed(wrapped):
+    one = graph(triplet('mug', MUG_WORDS, 'over', 'sky', BOWL_WORDS), said=(MUG, BOWL))
+    found = values(scene_graph_measures([replace(one, text=wrapped.format(one.text))]))
+    assert (found['R@20'], found['answers without a whole list']) == (0.5, 0.0)
+
+
+def test_scene_graph_when_predicates_do_not_occur_then_they_count_nothing_in_the_mean_recall():
+    one = graph(triplet('mug', MUG_WORDS, 'over', 'sky', BOWL_WORDS),
+                triplet('sky', BOWL_WORDS, 'beside', 'mug', MUG_WORDS),
+                said=(MUG, BOWL, BOWL, MUG))
+    (mean,) = (m for m in scene_graph_measures([one]) if m.name == 'mR@50')
+    assert (mean.value, mean.count) == (pytest.approx(2 / 3), 3)
+    nothing = replace(one, facts={**GRAPH, 'relations': []})
+    assert values(scene_graph_measures([nothing]))['mR@50'] is None
 
 
 def test_measures_when_recorded_then_percent_is_times_a_hundred_and_notes_stay():

@@ -19,6 +19,7 @@ from samtok_ros.evaluation.datasets import (
     refcoco,
 )
 from samtok_ros.evaluation.datasets.coco_masks import coco_to_mask, mask_to_coco
+from samtok_ros.evaluation.datasets.json_items import line_items, list_items
 from samtok_ros.evaluation.datasets.panoptic import PanopticSegment
 from samtok_ros.evaluation.datasets.sample import (
     Candidates,
@@ -220,3 +221,15 @@ def test_images_when_named_with_folders_then_the_named_place_comes_first(tmp_pat
     Image.new('RGB', (2, 2)).save(tmp_path / 'train2014' / 'a.jpg')
     assert place.image('train2014/a.jpg') == tmp_path / 'train2014' / 'a.jpg'
     assert place.image('train2014/b.jpg') == tmp_path / 'train2014' / 'b.jpg'
+
+
+@pytest.mark.parametrize(('content', 'read'), [
+    ('[{"a": "é"}]', list_items), ('{"a": "é"}\n', line_items)])
+def test_items_when_a_file_has_a_byte_order_mark_or_is_not_utf_8_then_it_is_read_or_named(
+        tmp_path, content, read):
+    path = tmp_path / 'items.json'
+    path.write_text(content, encoding='utf-8-sig')
+    assert [item.fields for item in read(path)] == [{'a': 'é'}]
+    path.write_text(content, encoding='latin-1')
+    with pytest.raises(ConfigError, match='items.json is damaged or of another form.*utf-8'):
+        list(read(path))

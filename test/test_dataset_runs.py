@@ -54,8 +54,8 @@ FIGURES = {
     'dlc-bench': {'positive, negative, average': None, 'words': 1.5, 'empty captions': 1.0,
                   'cut off': 1.0},
     'gar-bench': {'overall': 200 / 3, 'color': 50.0, 'relation': 100.0},
-    'psg': {'R@20': 50.0, 'R@50': 50.0, 'R@100': 50.0, 'mR@20': 50.0, 'mR@50': 50.0,
-            'mR@100': 50.0, 'answers without a whole list': 0.0, 'unusable triplets': 2.0},
+    'psg': {'R@20': 50.0, 'R@50': 50.0, 'R@100': 50.0, 'mR@20': 100 / 3, 'mR@50': 100 / 3,
+            'mR@100': 100 / 3, 'answers without a whole list': 0.0, 'unusable triplets': 2.0},
 }
 SKIPPED = {
     'gres': {'image is missing': 1, 'image is not of the size that the data set says': 1},
@@ -227,9 +227,38 @@ def test_run_when_several_processes_share_then_the_last_one_knows_and_figures_ar
     merged(run)
     measures = json.loads((run.path / 'report.json').read_text())['measures']
     assert {name: one['value'] for name, one in measures.items()} == FIGURES['gres']
-    # One process alone finds nothing left to do.
+    # One process alone finds nothing left to do but what was skipped.
     pipeline = data.pipeline_saying({})
-    assert list(run_samples(pipeline, gres.read(place), work_in(run))) == []
+    assert [one.number for one in run_samples(pipeline, gres.read(place), work_in(run))] == [4, 5]
+    assert [one.number for one in run.results()] == list(range(6))
+
+
+def test_run_when_images_came_later_then_what_was_skipped_is_asked_and_counts(tmp_path):
+    place = data.gres(tmp_path)
+    image = tmp_path / data.IMAGE
+    image.rename(tmp_path / 'elsewhere.png')
+    # Two processes at first, then one: its file comes first by name and counts all the same.
+    run = run_task('gres', place, tmp_path / 'run', {})
+    (run.path / 'results.0-of-1.jsonl').rename(run.path / 'results.0-of-2.jsonl')
+    assert run.answered() == set()
+    (tmp_path / 'elsewhere.png').rename(image)
+    run = run_task('gres', place, run.path, data.GRES_SCRIPT)
+    assert run.answered() == {0, 1, 2, 3}
+    merged(run)
+    report = json.loads((run.path / 'report.json').read_text())
+    assert (report['asked'], report['skipped']) == (4, SKIPPED['gres'])
+    assert {name: one['value'] for name, one in report['measures'].items()} == FIGURES['gres']
+
+
+def test_results_when_a_sample_was_skipped_twice_then_the_last_reason_counts(tmp_path):
+    run = RunDirectory(tmp_path)
+    with run.writer(Share()) as writer:
+        for number, reason in ((0, 'first'), (0, 'last'), (1, ''), (1, 'later')):
+            # Keys and texts of the data set do not look like the reason.
+            writer.add(Result(number, 'a', text='", "skipped": "x', facts={'skipped': 'x'},
+                              skipped=reason, detail='", "skipped": ""'))
+    assert run.answered() == {1}
+    assert [one.skipped for one in run.results()] == ['last', '']
 
 
 @pytest.mark.parametrize(('change', 'named'), [

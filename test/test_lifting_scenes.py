@@ -7,13 +7,16 @@ In a process of its own: the software renderer and triton each bring an LLVM.
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 
+from samtok_ros.cli.main import build_parser
 from samtok_ros.evaluation.depth_sensor import DepthSensor
-from samtok_ros.evaluation.lifting import rough_masks
+from samtok_ros.evaluation.lifting import LiftSample, figures, rough_masks, table
 from samtok_ros.evaluation.lifting_scenes import mesh_of, surface_points
+from samtok_ros.lifting.target import LiftStatus
 from samtok_ros.scenes.camera import Camera
 from samtok_ros.scenes.geometry import Geometry
 from samtok_ros.scenes.sampling import sample_layout
@@ -110,3 +113,27 @@ def test_rough_masks_when_made_then_smaller_larger_and_aside():
     smaller, larger, *aside = rough_masks(mask)
     assert smaller.sum() == 14 * 14 and larger.sum() > 20 * 20
     assert len(aside) == 4 and all(part.sum() == 400 and (part & ~mask).any() for part in aside)
+
+
+@pytest.mark.parametrize('things', [0, 3])
+def test_figures_when_nothing_was_lifted_then_they_say_so(things):
+    nan = float('nan')
+    samples = [LiftSample('box', 0.7, LiftStatus.TOO_FEW_POINTS, nan, nan, nan, (nan,) * 3, (), (),
+                          {}, False)] * things
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        found, text = figures(samples), table(samples)
+    assert found['things'] == things
+    assert found['ok_share'] == (0.0 if things else None)
+    assert found['points_within_5_mm'] is None and found['all lengths, %, p95'] is None
+    json.dumps(found, allow_nan=False)
+    assert text.startswith(f'{things} things, lifted OK: 0')
+    (centroid,) = (line for line in text.splitlines() if line.startswith('centroid of'))
+    assert centroid.split()[5:7] == ['-', '-']
+
+
+@pytest.mark.parametrize('noise', ['-1', 'nan', 'inf', 'x'])
+def test_noise_when_it_is_no_size_then_the_command_is_refused(noise, capsys):
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(['eval', 'lifting', f'--noise-mm={noise}'])
+    assert '--noise-mm' in capsys.readouterr().err

@@ -88,7 +88,7 @@ def _add_report(parser: argparse.ArgumentParser, compares_phrases: bool) -> None
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Ask what has no answer yet; the last process writes and prints the figures.
+    """Ask what was not asked yet; the last process writes and prints the figures.
 
     Raises:
         SamtokError: data set, model or run folder cannot be used.

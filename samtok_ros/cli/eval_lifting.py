@@ -5,7 +5,7 @@ import argparse
 from pathlib import Path
 
 from samtok_ros.cli.files import check_report_path, write_report
-from samtok_ros.cli.options import not_negative, positive
+from samtok_ros.cli.options import finite, not_negative, positive
 
 
 def add_parser(benchmarks) -> None:
@@ -21,7 +21,7 @@ def add_parser(benchmarks) -> None:
                         help='number of scenes (default: %(default)s)')
     parser.add_argument('--seed', type=not_negative, default=4000,
                         help='base seed of the scenes (default: %(default)s)')
-    parser.add_argument('--noise-mm', type=float, default=1.5,
+    parser.add_argument('--noise-mm', type=_noise_mm, default=1.5,
                         help='noise of the depth camera at 1 m; it grows with the square of the '
                         'distance (default: %(default)s)')
     parser.set_defaults(run=run)
@@ -47,3 +47,10 @@ def run(arguments: argparse.Namespace) -> None:
     print(table(samples))
     print(f'{arguments.scenes} scenes, seed {arguments.seed}, noise {arguments.noise_mm:g} mm at '
           '1 m')
+
+
+def _noise_mm(text: str) -> float:
+    number = finite(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f'{text} is below 0')
+    return number

@@ -4,7 +4,7 @@
 Masks are the true ones: what is measured is lifting, not the model that draws masks.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -132,14 +132,15 @@ def box_errors(lifted: LiftedTarget, thing: LiftingThing
 def table(samples: Sequence[LiftSample]) -> str:
     """Return the figures as text."""
     good = [sample for sample in samples if sample.status == LiftStatus.OK]
-    lines = [f'{len(samples)} things, lifted OK: {len(good)} ({len(good) / len(samples):.1%})',
+    lines = [f'{len(samples)} things, lifted OK: {len(good)} '
+             f'({_cell(_ok_share(samples), form=".1%")})',
              '', f'{"":34}{"median":>10}{"worst 5 %":>10}{"bar":>24}']
-    near = np.array([sample.near_share for sample in good])
-    lines.append(f'{"points within 5 mm, %":34}{100 * np.median(near):10.1f}'
-                 f'{100 * np.quantile(near, 0.05):10.1f}{"all: 95":>24}')
+    near = 100 * np.array([sample.near_share for sample in good])
+    lines.append(f'{"points within 5 mm, %":34}{_cell(_of(near, np.median), 10)}'
+                 f'{_cell(_of(near, _p5), 10)}{"all: 95":>24}')
     for name, values, bar in _columns(good):
-        lines.append(f'{name:34}{np.median(values):10.1f}{np.quantile(values, 0.95):10.1f}'
-                     f'{bar:>24}')
+        lines.append(f'{name:34}{_cell(_of(values, np.median), 10)}'
+                     f'{_cell(_of(values, _p95), 10)}{bar:>24}')
     lines += ['', f'{"shape":12}{"things":>8}{"centroid mm":>14}{"centre mm":>12}'
               f'{"longer %":>11}{"shorter %":>11}{"height %":>10}']
     for shape in sorted({sample.shape for sample in good}):
@@ -150,14 +151,17 @@ def table(samples: Sequence[LiftSample]) -> str:
     return '\n'.join([*lines, '', *_caught(samples)])
 
 
-def figures(samples: Sequence[LiftSample]) -> dict[str, float]:
-    """Return the figures that have a bar, and how often wrong depth was noticed."""
+def figures(samples: Sequence[LiftSample]) -> dict[str, float | None]:
+    """Return the figures that have a bar, and how often wrong depth was noticed.
+
+    A figure is None where nothing was lifted that it could be taken of.
+    """
     good = [sample for sample in samples if sample.status == LiftStatus.OK]
-    found = {'things': len(samples), 'ok_share': len(good) / len(samples),
-             'points_within_5_mm': float(np.mean([sample.near_share for sample in good]))}
+    found = {'things': len(samples), 'ok_share': _ok_share(samples),
+             'points_within_5_mm': _of([sample.near_share for sample in good], np.mean)}
     for name, values, _ in _columns(good):
-        found[f'{name}, median'] = float(np.median(values))
-        found[f'{name}, p95'] = float(np.quantile(values, 0.95))
+        found[f'{name}, median'] = _of(values, np.median)
+        found[f'{name}, p95'] = _of(values, _p95)
     for name in SCALES:
         found[f'caught: {name}'] = _share(name in sample.caught_scales for sample in samples)
     for pixels in SHIFTS_PX:
@@ -168,7 +172,7 @@ def figures(samples: Sequence[LiftSample]) -> dict[str, float]:
 
 
 def _columns(samples: Sequence[LiftSample]) -> list[tuple[str, np.ndarray, str]]:
-    extents = 100 * np.abs([sample.extents for sample in samples])
+    extents = 100 * np.abs(np.reshape([sample.extents for sample in samples], (-1, 3)))
     return [
         ('centroid of the surface, mm', 1000 * np.array([s.centroid_m for s in samples]),
          'median 5, p95 15'),
@@ -183,30 +187,51 @@ def _caught(samples: Sequence[LiftSample]) -> Iterator[str]:
     yield f'{"wrong depth":44}{"noticed":>9}{"centroid off where not, mm (p95)":>34}'
     for name in SCALES:
         share = _share(name in sample.caught_scales for sample in samples)
-        yield f'{name:44}{share:>9.1%}'
+        yield f'{name:44}{_cell(share, 9, ".1%")}'
     for pixels in SHIFTS_PX:
         share = _share(pixels in sample.caught_shifts for sample in samples)
         off = [1000 * s.unnoticed_m[pixels] for s in samples if pixels in s.unnoticed_m]
-        yield (f'{f"shifted by {pixels} px":44}{share:>9.1%}'
-               + (f'{np.quantile(off, 0.95):>34.0f}' if off else ''))
+        yield (f'{f"shifted by {pixels} px":44}{_cell(share, 9, ".1%")}'
+               + (f'{_p95(off):>34.0f}' if off else ''))
     yield f'{"right depth, called shifted":44}'
     for name, share in _false_alarms(samples).items():
-        yield f'{name:44}{share:>9.1%}'
+        yield f'{name:44}{_cell(share, 9, ".1%")}'
 
 
-def _false_alarms(samples: Sequence[LiftSample]) -> dict[str, float]:
+def _false_alarms(samples: Sequence[LiftSample]) -> dict[str, float | None]:
     return {'exact masks': _share(s.status == LiftStatus.MISALIGNED for s in samples),
             f'masks {_ROUGH_PX} px too small, too large, aside':
                 _share(s.rough_alarm for s in samples)}
 
 
-def _share(hits: Iterable[bool]) -> float:
-    return float(np.mean(list(hits)))
+def _ok_share(samples: Sequence[LiftSample]) -> float | None:
+    return _share(_is_good(sample) for sample in samples)
+
+
+def _share(hits: Iterable[bool]) -> float | None:
+    return _of(list(hits), np.mean)
+
+
+def _of(values: Sequence[float] | np.ndarray, figure: Callable) -> float | None:
+    """Return a figure of values, None without any."""
+    return float(figure(values)) if len(values) else None
+
+
+def _p5(values: Sequence[float]) -> float:
+    return np.quantile(values, 0.05)
+
+
+def _p95(values: Sequence[float]) -> float:
+    return np.quantile(values, 0.95)
+
+
+def _cell(value: float | None, width: int = 0, form: str = '.1f') -> str:
+    return ('-' if value is None else format(value, form)).rjust(width)
 
 
 def _lift(thing: LiftingThing, depth_m: np.ndarray, camera: CameraModel) -> LiftedTarget:
     return lift_target(thing.mask, depth_m, camera, PointSettings(), QualitySettings())
 
 
-def _is_good(lifted: LiftedTarget) -> bool:
+def _is_good(lifted: LiftedTarget | LiftSample) -> bool:
     return lifted.status == LiftStatus.OK

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DLC-Bench: detailed captions of regions, for a judge. Source: samtok-spec 4.6."""
+"""DLC-Bench: detailed captions of regions, for a judge. Source: samtok-spec 4.6.
+
+The file is the list of images with their masks; the official COCO object has to be converted.
+"""
 
 from samtok_ros.evaluation.datasets.json_items import list_items
 from samtok_ros.evaluation.datasets.sample import DataPlace, Sample, Samples, one_file

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Items of large JSON files, one at a time, and their fields with errors that say where."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -123,16 +124,21 @@ def object_entries(path: Path) -> Iterator[tuple[str, Iterator[Item]]]:
                          for number, value in enumerate(reader.entries()))
 
 
-def opened(path: Path) -> TextIOBase:
-    """Open a text file of a data set.
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[TextIOBase]:
+    """Open a text file of a data set, with or without a byte order mark.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: there is no such file, or what is read of it is not UTF-8.
     """
     if not path.is_file():
         raise ConfigError(f'there is no file {path}',
                           fix='lay the data set out as docs/evaluation.md says')
-    return path.open(encoding='utf-8')
+    try:
+        with path.open(encoding='utf-8-sig') as stream:
+            yield stream
+    except UnicodeDecodeError as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _item(place: str, value: object) -> Item:
@@ -146,6 +152,11 @@ def _parsed(text: str, place: str) -> object:
         return json.loads(text)
     except ValueError as error:
         raise ConfigError(f'{place} is no JSON', got=error) from error
+
+
+def _damaged(path: Path, why: str) -> ConfigError:
+    return ConfigError(f'{path} is damaged or of another form', got=why,
+                       fix='copy the file again, or check which file it is')
 
 
 def _named(kind: type | tuple[type, ...]) -> str:
@@ -190,7 +201,7 @@ class _Reader:
 
     def _take(self, character: str) -> None:
         if self._next() != character:
-            raise self._damaged(f'expected {character!r}, got {self._next()!r}')
+            raise _damaged(self._path, f'expected {character!r}, got {self._next()!r}')
         self._at += 1
 
     def _next(self) -> str:
@@ -201,7 +212,7 @@ class _Reader:
             if self._at < len(self._text):
                 return self._text[self._at]
             if not self._read(_CHUNK):
-                raise self._damaged('the file ends too early')
+                raise _damaged(self._path, 'the file ends too early')
 
     def _value(self) -> object:
         self._next()
@@ -211,7 +222,7 @@ class _Reader:
                 value, end = self._decoder.raw_decode(self._text, self._at)
             except ValueError as error:
                 if not self._read(wanted):
-                    raise self._damaged(str(error)) from error
+                    raise _damaged(self._path, str(error)) from error
             else:
                 # A number at the end of what was read may go on.
                 if end < len(self._text) or not self._read(wanted):
@@ -226,7 +237,3 @@ class _Reader:
         self._ended = not more
         self._text, self._at = self._text[self._at:] + more, 0
         return bool(more)
-
-    def _damaged(self, why: str) -> ConfigError:
-        return ConfigError(f'{self._path} is damaged or of another form', got=why,
-                           fix='copy the file again, or check which file it is')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers in the files that the published scripts and judges read."""
+"""Answers in the files that published scripts read, or that are made into such."""
 
 import json
 from collections.abc import Iterable
@@ -29,7 +29,9 @@ def suite_predictions(results: Iterable[Result]) -> str:
 
 
 def dlc_predictions(results: Iterable[Result]) -> str:
-    """Return the entries of DLC-Bench, each mask with its `pred_caption`, for the judge.
+    """Return the entries of DLC-Bench, each mask with its `pred_caption`.
+
+    The published judge reads {annotation id: caption}; docs/evaluation.md says how to make that.
 
     Source: samtok-spec 4.6.
     """

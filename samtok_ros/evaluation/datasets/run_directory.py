@@ -78,18 +78,26 @@ class RunDirectory:
             raise ConfigError(f'{self.path / _MANIFEST} is damaged', got=error) from error
 
     def answered(self) -> set[int]:
-        """Return the numbers of the samples that have a result."""
-        return {number for number, _, _ in self._lines()}
+        """Return the numbers of the samples that were asked; a skipped one is tried again."""
+        return {number for number, line, _, _ in self._lines() if _is_asked(line)}
 
     def results(self) -> Iterator[Result]:
         """Give all results in the order of the data set, each sample once.
+
+        Of several lines of a sample the last one counts, but never a skipped one where it was
+        asked: it may have been tried again by another number of processes, in another file.
 
         Raises:
             ConfigError: a line is damaged.
         """
         places: dict[int, tuple[Path, int]] = {}
-        for number, path, offset in self._lines():
-            places.setdefault(number, (path, offset))
+        asked: set[int] = set()
+        for number, line, path, offset in self._lines():
+            if _is_asked(line):
+                asked.add(number)
+            elif number in asked:
+                continue
+            places[number] = path, offset
         with contextlib.ExitStack() as stack:
             streams = {path: stack.enter_context(path.open('rb'))
                        for path in {path for path, _ in places.values()}}
@@ -143,12 +151,12 @@ class RunDirectory:
     def _done(self, share: Share) -> Path:
         return self.path / f'{_DONE}.{share}.json'
 
-    def _lines(self) -> Iterator[tuple[int, Path, int]]:
-        """Give number, file and offset of every whole line."""
+    def _lines(self) -> Iterator[tuple[int, bytes, Path, int]]:
+        """Give every whole line with its number before it, its file and offset behind it."""
         for path in sorted(self.path.glob(f'{_RESULTS}.*.jsonl')):
             offset = 0
             for line in _whole_lines(path):
-                yield _number_of(line, path), path, offset
+                yield _number_of(line, path), line, path, offset
                 offset += len(line)
 
 
@@ -181,3 +189,9 @@ def _number_of(line: bytes, path: Path) -> int:
         raise ConfigError(f'{path} holds a line that is no result', got=line[:40],
                           fix='remove the line and run the same command again')
     return int(number)
+
+
+def _is_asked(line: bytes) -> bool:
+    # Only the detail stands behind the reason, so the last such key is that of the result itself;
+    # quotes inside of texts are escaped.
+    return line.rpartition(b', "skipped": ')[2].startswith(b'""')

@@ -38,7 +38,9 @@ class Work:
 
 
 def run_samples(pipeline: Pipeline, samples: Samples, work: Work) -> Iterator[Result]:
-    """Ask every sample of the share that has no result yet; write and give each result.
+    """Ask every sample of the share that was not asked yet; write and give each result.
+
+    What an earlier run skipped is tried again, as images or packages may have come since.
 
     Args:
         pipeline: the model.

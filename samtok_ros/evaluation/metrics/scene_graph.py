@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recall of the triplets of scene graphs, subject and object by panoptic masks.
 
-Source: samtok-spec 4.7; the mean recall is the mean over images, then over predicates.
+Source: samtok-spec 4.7; the mean recall is the mean over images, then over all predicates, where
+one that does not occur counts 0, as in OpenPSG.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from samtok_ros.evaluation.datasets.result import Result
 from samtok_ros.evaluation.metrics.measure import Measure, mean_of
 from samtok_ros.masks.scores import iou
 from samtok_ros.words.answer_record import NO_REGION
+from samtok_ros.words.answers import answer_part
 from samtok_ros.words.record_reader import read_record
 
 DEPTHS = (20, 50, 100)
@@ -56,8 +58,10 @@ def scene_graph_measures(results: Iterable[Result]) -> list[Measure]:
     """Return R@K and mR@K, and how much of the answers could be used."""
     recalls: dict[int, list[float]] = defaultdict(list)
     by_predicate: dict[int, dict[str, list[float]]] = {depth: defaultdict(list) for depth in DEPTHS}
+    predicates: set[str] = set()
     unfinished = unknown = count = 0
     for result in results:
+        predicates.update(result.facts['predicates'])
         true = true_triplets(result)
         said, dropped = said_triplets(result)
         count += 1
@@ -71,9 +75,7 @@ def scene_graph_measures(results: Iterable[Result]) -> list[Measure]:
                 by_predicate[depth][name].append(sum(hits) / len(hits))
     return [
         *(mean_of(f'R@{depth}', recalls[depth]) for depth in DEPTHS),
-        *(mean_of(f'mR@{depth}', (sum(shares) / len(shares)
-                                  for shares in by_predicate[depth].values()),
-                  'mean over the predicates that occur') for depth in DEPTHS),
+        *(_mean_recall(f'mR@{depth}', by_predicate[depth], predicates) for depth in DEPTHS),
         Measure('answers without a whole list', float(unfinished), count,
                 'count as no triplets', 'answers'),
         Measure('unusable triplets', float(unknown), count,
@@ -89,7 +91,7 @@ def triplet_recall(result: Result) -> float | None:
 
 def is_finished(result: Result) -> bool:
     """Say whether the list of an answer was closed."""
-    return result.finish_reason == 'stop' and result.text.rstrip().endswith(_END_OF_ANSWER)
+    return result.finish_reason == 'stop' and answer_part(result.text).endswith(_END_OF_ANSWER)
 
 
 def true_triplets(result: Result) -> list[Triplet]:
@@ -147,6 +149,13 @@ def merged_ends(triplets: Sequence[Triplet], stuff: set[str]) -> list[Triplet]:
 def found_triplets(said: Sequence[Triplet], true: Sequence[Triplet]) -> list[bool]:
     """Say for each true triplet whether one of those said is the same."""
     return [any(one.is_same(other) for one in said) for other in true]
+
+
+def _mean_recall(name: str, shares: Mapping[str, Sequence[float]], predicates: set[str]) -> Measure:
+    note = 'mean over all predicates; one that does not occur counts 0'
+    return mean_of(name, (sum(shares[predicate]) / len(shares[predicate])
+                          if predicate in shares else 0.0
+                          for predicate in sorted(predicates) if shares), note)
 
 
 def _by_predicate(found: Sequence[bool], true: Sequence[Triplet]) -> dict[str, list[bool]]:

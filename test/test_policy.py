@@ -105,6 +105,17 @@ def test_draw_answers_when_tries_are_given_then_so_many_each_with_well_formed_sp
     assert set(malformed) <= {'UNCLOSED'}  # cut off by the limit
 
 
+def test_draw_answers_when_phrases_are_marked_then_the_marks_stay_and_the_end_goes(
+        policy_and_processor, monkeypatch):
+    policy, processor = policy_and_processor
+    said = '<|object_ref_start|>cup<|object_ref_end|>'
+    tail = processor.tokenizer(said + '<|im_end|>' + processor.tokenizer.pad_token,
+                               return_tensors='pt')['input_ids']
+    monkeypatch.setattr(policy, 'generate', lambda input_ids, **_: torch.cat(
+        [input_ids, tail.expand(len(input_ids), -1)], 1))
+    assert draw_answers(policy, processor, _turns()[:2], 0, 12) == [[said], [said]]
+
+
 def test_draw_answers_when_there_is_to_be_one_then_it_is_what_the_model_says_in_use(
         policy_and_processor, vlm):
     from samtok_ros.language.generation import Finished, GenerationLimits

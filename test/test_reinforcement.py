@@ -17,6 +17,7 @@ pytest.importorskip('trl', reason='pip install samtok_ros[train]')
 from safetensors.torch import load_file  # noqa: E402
 
 from samtok_ros.errors import ConfigError  # noqa: E402
+from samtok_ros.language.checkpoint import load_processor  # noqa: E402
 from samtok_ros.model_directory import resolve_model  # noqa: E402
 from samtok_ros.reinforcement import grpo  # noqa: E402
 from samtok_ros.reinforcement.data import TRAINED, PromptSource, prompt_dataset  # noqa: E402
@@ -111,6 +112,16 @@ def test_judge_when_masks_are_known_then_iou_by_hand():
 ])
 def test_textual_reward_when_the_task_differs_then_its_own_sum(prompt, answer, expected):
     assert textual_reward(prompt, answer, 'graded') == pytest.approx(expected)
+
+
+def test_textual_reward_when_the_answer_comes_as_token_ids_then_phrases_count():
+    tokenizer = load_processor(resolve_model('tabletop')).tokenizer
+    truth = f'There is <|object_ref_start|> a box <|object_ref_end|> {SPAN((0, 0))}.'
+    prompt = replace(RED_BOX, family='grounded caption', answer=truth)
+    ids = tokenizer(truth + '<|im_end|>')['input_ids']
+    reward = grpo._reward(ReinforcementConfig(reward='graded'), None, tokenizer)
+    assert reward(completions=None, completion_ids=[ids, ids[:-1], ids[-1:]],
+                  scene_prompt=[prompt] * 3) == [3.0, 3.0, textual_reward(prompt, '', 'graded')]
 
 
 def test_prompts_when_read_as_a_data_set_then_a_number_is_a_prompt_with_its_picture(scenes):

@@ -57,3 +57,12 @@ def test_curves_when_a_line_was_cut_off_then_the_others_are_read(tmp_path):
     with open(run.curves_path, 'a') as stream:
         stream.write('{"step": 3, "lo')
     assert [(line['step'], line['loss']) for line in run.curves()] == [(1, 0.5), (2, 0.25)]
+
+
+def test_log_when_a_line_was_cut_off_then_the_next_record_is_not_lost(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.curves_path.write_text('{"step": 1}\n{"step": 2, "lo')
+    run.log(3, loss=0.5)
+    run.log(4, loss=0.25)
+    assert [line['step'] for line in run.curves()] == [1, 3, 4]
+    assert run.curves_path.read_text().count('\n') == 4

@@ -227,6 +227,15 @@ def test_store_when_a_shard_is_missing_or_half_written_ends_before_it(tmp_path):
     assert len(SceneStore(tmp_path)) == 6
 
 
+def test_store_when_a_short_shard_is_not_the_last_then_refused(tmp_path):
+    plan = StorePlan('train', 0, (6, 8), 2)
+    open_plan(tmp_path, plan)
+    _write(tmp_path, plan, 0, 1)
+    _write(tmp_path, plan, 1, 2)
+    with pytest.raises(ConfigError, match='00000 is not full, and it is not the last'):
+        SceneStore(tmp_path)
+
+
 def test_store_when_empty_or_of_another_plan_says_what_to_do(tmp_path):
     with pytest.raises(ConfigError, match='samtok train scenes'):
         SceneStore(tmp_path)
@@ -361,6 +370,19 @@ def test_generate_when_killed_and_run_again_keeps_shards_and_completes(renderer,
     assert store.description(2).seed == 20_000_002
     assert not list(tmp_path.glob('.shard*'))
     assert generate_scenes(tmp_path, 3, **options) == 0
+
+
+def test_generate_when_a_shard_is_too_short_then_renders_it_anew(renderer, tmp_path):
+    from samtok_ros.scenes.generate import generate_scenes
+
+    options = {'size_hw': (60, 80), 'shard_scenes': 2}
+    assert generate_scenes(tmp_path, 1, **options) == 1
+    assert generate_scenes(tmp_path, 3, **options) == 3
+    store = SceneStore(tmp_path)
+    assert [store.description(index).seed for index in range(len(store))] == [0, 1, 2]
+    things = {thing.object_id for thing in store.description(2).objects}
+    assert set(np.unique(store.segmentation(2))) == things | {0}
+    assert generate_scenes(tmp_path, 1, **options) == 0
 
 
 def test_process_when_it_renders_before_the_compiler_is_loaded_survives(renderer):

@@ -127,6 +127,16 @@ def test_kmeans_when_clusters_are_plain_finds_them():
     assert torch.cdist(centres, found).min(dim=1).values.max() < 0.2
 
 
+def test_start_codebooks_when_there_are_fewer_vectors_than_entries_then_each_has_its_own():
+    quantizer = ResidualQuantizer(16, 2, 4)
+    vectors = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
+    start_codebooks_(quantizer, vectors, seed=0)
+    rows = quantizer.codebooks[0].weight[:16]
+    assert torch.isfinite(quantizer.codebooks[1].weight).all()
+    # Of 16 draws among 5, all are hit; what two share would be their mean.
+    assert torch.cdist(vectors, rows).amin(dim=1).max() < 1e-3
+
+
 def test_quantise_when_codebooks_fit_reconstructs_and_passes_gradients():
     torch.manual_seed(0)
     quantizer = ResidualQuantizer(16, 2, 4)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from drawn_scenes import DrawnScenes
+from scripted_model import PerfectTokenizer
 
 torch = pytest.importorskip('torch')
 pytest.importorskip('transformers')
@@ -26,7 +27,7 @@ from samtok_ros.training.vision_pretraining import (  # noqa: E402
     VisionPretrainingConfig,
     pretrain_vision,
 )
-from samtok_ros.training.vlm_data import QuestionBatchConfig, VlmDataset  # noqa: E402
+from samtok_ros.training.vlm_data import QuestionBatchConfig, VlmDataset, encode_scenes  # noqa: E402
 from samtok_ros.training.vlm_learner import VlmLossConfig  # noqa: E402
 
 SIZES_OF_MODEL = TinyVlmConfig(
@@ -152,3 +153,43 @@ def test_validate_when_model_is_new_then_every_figure_is_a_share(scenes, tmp_pat
     figures = validate(learner, writer, held_out, per_image=6, autocast=False)
     assert {'grounding_giou', 'no_target_recall', 'region_qa'} <= figures.keys()
     assert all(0 <= value <= 1 for value in figures.values())
+
+
+def test_encode_scenes_when_scenes_were_added_then_only_those_are_encoded(tmp_path):
+    tokenizer, path = PerfectTokenizer(), tmp_path / 'codes.npy'
+    before = encode_scenes(tokenizer, DrawnScenes(2), path)
+    after = encode_scenes(tokenizer, DrawnScenes(3), path)
+    assert np.array_equal(after[:2], before)
+    assert tokenizer.embedded == 3
+    (tmp_path / 'codes.json').unlink()  # a run of before there were notes
+    assert np.array_equal(encode_scenes(tokenizer, DrawnScenes(3), path), after)
+    assert {file.name for file in tmp_path.iterdir()} == {'codes.npy', 'codes.json'}
+
+
+def test_encode_scenes_when_codes_are_of_something_else_then_refused(tmp_path):
+    tokenizer, path = PerfectTokenizer(), tmp_path / 'codes.npy'
+    encode_scenes(tokenizer, DrawnScenes(2), path)
+    with pytest.raises(ConfigError, match='more scenes than there are'):
+        encode_scenes(tokenizer, DrawnScenes(1), path)
+    other_scenes = DrawnScenes(3)
+    other_scenes.rgb = lambda index: DrawnScenes.rgb(other_scenes, 2 - index)
+    with pytest.raises(ConfigError, match='of other scenes'):
+        encode_scenes(tokenizer, other_scenes, path)
+    tokenizer.tokenizer_id = 'perfect@1'
+    with pytest.raises(ConfigError, match='another mask tokenizer'):
+        encode_scenes(tokenizer, DrawnScenes(2), path)
+
+
+def test_encode_scenes_when_killed_while_it_writes_then_the_codes_of_before_are_there(
+        tmp_path, monkeypatch):
+    tokenizer, path = PerfectTokenizer(), tmp_path / 'codes.npy'
+    before = encode_scenes(tokenizer, DrawnScenes(2), path)
+
+    def killed(target, table):
+        (target.write if hasattr(target, 'write') else target.write_bytes)(b'half')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, 'save', killed)
+    with pytest.raises(KeyboardInterrupt):
+        encode_scenes(tokenizer, DrawnScenes(3), path)
+    assert np.array_equal(np.load(path), before)

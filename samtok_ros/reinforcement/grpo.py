@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from transformers import PrinterCallback, TrainerCallback
@@ -24,13 +25,16 @@ from samtok_ros.reinforcement.data import PromptSource, prompt_dataset
 from samtok_ros.reinforcement.judge import MaskJudge
 from samtok_ros.reinforcement.policy import Policy
 from samtok_ros.reinforcement.prompts import GOALS, ScenePrompt
-from samtok_ros.reinforcement.sampling import load_policy
+from samtok_ros.reinforcement.sampling import load_policy, spoken_texts
 from samtok_ros.reinforcement.task_rewards import MATCHES, textual_reward
 from samtok_ros.reinforcement.validation import HeldOutGoals, mean_values
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.training.runs import RunDirectory
 from samtok_ros.training.scene_images import Scenes
 from samtok_ros.training.vlm_data import encode_scenes
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +132,8 @@ def train_grpo(inputs: ReinforcementInputs, config: ReinforcementConfig) -> Path
     judge = MaskJudge(inputs.scenes, tokenizer)
     policy, processor = load_policy(inputs.model_dir)
     trainer = GRPOTrainer(
-        model=policy, reward_funcs=_reward(config, judge), args=_trainer_config(run.path, config),
+        model=policy, reward_funcs=_reward(config, judge, processor.tokenizer),
+        args=_trainer_config(run.path, config),
         train_dataset=prompt_dataset(source, config.steps * config.prompts),
         processing_class=processor)
     check = (HeldOutGoals(inputs.validation, tokenizer, config.seed, config.most_tokens)
@@ -173,10 +178,13 @@ def _trainer_config(run_dir: Path, config: ReinforcementConfig) -> GRPOConfig:
         disable_tqdm=True, log_multimodal=False)
 
 
-def _reward(config: ReinforcementConfig, judge: MaskJudge) -> Callable[..., list[float]]:
+def _reward(config: ReinforcementConfig, judge: MaskJudge, tokenizer: 'PreTrainedTokenizerBase',
+            ) -> Callable[..., list[float]]:
     """Return the reward as trl calls it: once for all answers of a step."""
-    def reward(completions: list, scene_prompt: list[ScenePrompt], **_) -> list[float]:
-        answers = [turns[0]['content'] for turns in completions]
+    def reward(completion_ids: list[list[int]], scene_prompt: list[ScenePrompt], **_,
+               ) -> list[float]:
+        # The texts of trl lack the marks around phrases, which are special tokens.
+        answers = spoken_texts(tokenizer, completion_ids)
         if config.reward != 'iou':
             return [textual_reward(prompt, answer, config.reward)
                     for prompt, answer in zip(scene_prompt, answers, strict=True)]

@@ -2,6 +2,7 @@
 """Loads a policy, and draws answers from it outside of the training."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from samtok_ros.words.span_grammar import SpanGrammar
 from samtok_ros.words.vocabulary import MaskTokenIds, MaskVocabulary
 
 if TYPE_CHECKING:
-    from transformers import ProcessorMixin
+    from transformers import PreTrainedTokenizerBase, ProcessorMixin
 
 
 def load_policy(model_dir: Path) -> tuple[Policy, 'ProcessorMixin']:
@@ -51,6 +52,17 @@ def as_messages(instruction: str, image_rgb: np.ndarray) -> list[dict]:
     return [{'role': 'user', 'content': [picture, {'type': 'text', 'text': instruction}]}]
 
 
+def spoken_texts(tokenizer: 'PreTrainedTokenizerBase', answers: Sequence[Sequence[int]],
+                 ) -> list[str]:
+    """Return the texts of drawn token ids, up to their end of turn.
+
+    Special tokens stay in: the marks around the phrases of a grounded caption are such.
+    """
+    ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
+    return [tokenizer.decode(list(takewhile(lambda token: token not in ends, ids)),
+                             skip_special_tokens=False) for ids in answers]
+
+
 @torch.no_grad()
 def draw_answers(policy: Policy, processor: 'ProcessorMixin', turns: Sequence[list[dict]],
                  tries: int, most_tokens: int) -> list[list[str]]:
@@ -74,6 +86,6 @@ def draw_answers(policy: Policy, processor: 'ProcessorMixin', turns: Sequence[li
     policy.eval()
     written = policy.generate(**inputs.to(policy.device), do_sample=tries > 0,
                               max_new_tokens=most_tokens, **how)
-    texts = processor.batch_decode(written[:, inputs['input_ids'].shape[1]:],
-                                   skip_special_tokens=True)
+    texts = spoken_texts(processor.tokenizer,
+                         written[:, inputs['input_ids'].shape[1]:].tolist())
     return [texts[start:start + each] for start in range(0, len(texts), each)]

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from samtok_ros.scenes.geometry import SPLITS, check_split
-from samtok_ros.scenes.store import StorePlan, open_plan, shard_path, write_shard
+from samtok_ros.scenes.store import StorePlan, open_plan, shard_length, write_shard
 
 if TYPE_CHECKING:
     from samtok_ros.scenes.renderer import SceneRenderer
@@ -26,7 +26,7 @@ _POLL_S = 0.5
 def generate_scenes(out_dir: Path, count: int, split: str = 'train', seed: int = 0,
                     processes: int = 1, size_hw: tuple[int, int] = (240, 320),
                     shard_scenes: int = 500) -> int:
-    """Render scenes into a store until it holds `count`; shards already there are kept.
+    """Render scenes into a store until it holds `count`; shards that are long enough are kept.
 
     Args:
         out_dir: the store; made if it is not there.
@@ -47,7 +47,7 @@ def generate_scenes(out_dir: Path, count: int, split: str = 'train', seed: int =
     open_plan(out_dir, plan)
     shards = {shard: min(shard_scenes, count - shard * shard_scenes)
               for shard in range(-(-count // shard_scenes))}
-    missing = [shard for shard in shards if not shard_path(out_dir, shard).is_dir()]
+    missing = [shard for shard in shards if shard_length(out_dir, shard) < shards[shard]]
     total = sum(shards[shard] for shard in missing)
     logger.info('%d of %d scenes to render into %s', total, count, out_dir)
     jobs = [(shard, shards[shard]) for shard in missing]

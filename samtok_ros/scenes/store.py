@@ -60,9 +60,17 @@ def shard_path(directory: Path, shard: int) -> Path:
     return directory / f'shard-{shard:05d}'
 
 
+def shard_length(directory: Path, shard: int) -> int:
+    """Return how many scenes a finished shard holds, 0 without one."""
+    path = shard_path(directory, shard)
+    return len(np.load(path / _RGB, mmap_mode='r')) if path.is_dir() else 0
+
+
 def write_shard(directory: Path, shard: int, rgb: np.ndarray, segmentation: np.ndarray,
                 descriptions: list[SceneDescription]) -> None:
     """Write one shard so that a reader, or a run after a crash, sees all of it or nothing.
+
+    It takes the place of a shard with this number.
 
     Args:
         directory: the store.
@@ -79,6 +87,7 @@ def write_shard(directory: Path, shard: int, rgb: np.ndarray, segmentation: np.n
     np.save(draft / _SEGMENTATION, segmentation)
     lines = ''.join(json.dumps(asdict(description)) + '\n' for description in descriptions)
     (draft / _DESCRIPTIONS).write_text(lines)
+    shutil.rmtree(final, ignore_errors=True)  # a shorter one, where a store grows
     draft.rename(final)
 
 
@@ -91,7 +100,7 @@ class SceneStore:
     Args:
         directory: where the scenes are.
     Raises:
-        ConfigError: there is no store, or no finished shard yet.
+        ConfigError: there is no store, or no finished shard yet, or one before the last is short.
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -107,6 +116,7 @@ class SceneStore:
         self._segmentation: list[np.ndarray] = []
         self._descriptions: list[str] = []
         while (path := shard_path(self.directory, len(self._rgb))).is_dir():
+            self._check_last_is_full()
             self._rgb.append(np.load(path / _RGB, mmap_mode='r'))
             self._segmentation.append(np.load(path / _SEGMENTATION, mmap_mode='r'))
             self._descriptions += (path / _DESCRIPTIONS).read_text().splitlines()
@@ -131,6 +141,15 @@ class SceneStore:
         """Return what is in the picture."""
         self._place(index)
         return description_from_json(self._descriptions[index])
+
+    def _check_last_is_full(self) -> None:
+        """Refuse a store that goes on behind a short shard: scenes are found by their number."""
+        full = self.plan.shard_scenes
+        if self._rgb and len(self._rgb[-1]) != full:
+            raise ConfigError(f'{shard_path(self.directory, len(self._rgb) - 1)} is not full, and '
+                              'it is not the last', expected=f'{full} scenes',
+                              got=len(self._rgb[-1]),
+                              fix='run samtok train scenes again: it renders short shards anew')
 
     def _place(self, index: int) -> tuple[int, int]:
         if not 0 <= index < len(self):

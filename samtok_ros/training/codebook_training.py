@@ -44,9 +44,14 @@ class Quantised:
 
 
 def kmeans(vectors: torch.Tensor, count: int, seed: int, rounds: int = 25) -> torch.Tensor:
-    """Return (count, C) centres; an empty one is moved to a random vector."""
+    """Return (count, C) centres; an empty one is moved to a random vector.
+
+    With fewer vectors than centres, some centres are alike.
+    """
     generator = torch.Generator().manual_seed(seed)
-    centres = vectors[torch.randperm(len(vectors), generator=generator)[:count]].clone()
+    first = (torch.randperm(len(vectors), generator=generator)[:count] if len(vectors) >= count
+             else torch.randint(len(vectors), (count,), generator=generator))
+    centres = vectors[first].clone()
     for _ in range(rounds):
         nearest = torch.cdist(vectors, centres).argmin(dim=1)
         counts = torch.bincount(nearest, minlength=count).unsqueeze(1)

@@ -114,8 +114,12 @@ class RunDirectory:
         record = {'step': step, 'wall_s': round(self.wall_s, 1), 'cpu_s': round(self.cpu_s, 1)}
         for key, value in values.items():
             record[key] = float(f'{value:.5g}') if isinstance(value, float) else value
-        with open(self.curves_path, 'a', encoding='utf-8') as stream:
-            stream.write(json.dumps(record) + '\n')
+        with open(self.curves_path, 'ab+') as stream:
+            if stream.tell():
+                stream.seek(-1, os.SEEK_END)
+                if stream.read(1) != b'\n':  # a kill cut the last line short
+                    stream.write(b'\n')
+            stream.write(json.dumps(record).encode() + b'\n')
         if time.monotonic() - self._last_report_s >= self._log_every_s:
             self._last_report_s = time.monotonic()
             logger.info(' '.join(f'{key}={value}' for key, value in record.items()))

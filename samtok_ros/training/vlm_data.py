@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches for the fine-tuning of the vision-language model: images, questions, answers, weights."""
 
+import json
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from samtok_ros.errors import ConfigError
 from samtok_ros.training.code_targets import CodeTargets
 from samtok_ros.training.question_writer import LossWeights, QuestionWriter, WrittenQuestion
 from samtok_ros.training.questions import draw_question
@@ -20,6 +23,7 @@ from samtok_ros.training.scene_images import (
 )
 
 _DRAWS = 20
+_ANEW = 'name another run folder, or give the mask tokenizer and the scenes of before'
 
 
 @dataclass(frozen=True)
@@ -122,14 +126,21 @@ def encode_scenes(tokenizer, scenes: Scenes, cache_path: Path,
     Args:
         tokenizer: a MaskTokenizer.
         scenes: the store; only ever grows.
-        cache_path: `.npy` file; scenes already in it are not encoded again.
+        cache_path: `.npy` file; scenes already in it are not encoded again. A `.json` file beside
+            it says whose codes they are.
         report: called with the number of finished scenes now and then.
     Returns:
         (S, 13, D) int16 codes by object id, -1 where there is no mask.
+    Raises:
+        ConfigError: the file holds codes of another mask tokenizer, or of other scenes.
     """
+    _check_origin(tokenizer, scenes, cache_path)
     depth = tokenizer.config.codebook_depth
     done = np.load(cache_path) if cache_path.exists() else np.zeros((0, MAX_OBJECTS + 1, depth),
                                                                     np.int16)
+    if len(done) > len(scenes):
+        raise ConfigError(f'{cache_path} holds codes of more scenes than there are',
+                          expected=f'at most {len(scenes)} scenes', got=len(done), fix=_ANEW)
     table = np.full((len(scenes), MAX_OBJECTS + 1, depth), -1, np.int16)
     table[:len(done)] = done
     for index in range(len(done), len(scenes)):
@@ -140,10 +151,36 @@ def encode_scenes(tokenizer, scenes: Scenes, cache_path: Path,
             masks = np.stack([segmentation == number for number in ids])
             table[index, ids] = tokenizer.encode(features, masks)
         if (index + 1) % 500 == 0 or index + 1 == len(scenes):
-            np.save(cache_path, table[:index + 1])
+            _save(table[:index + 1], cache_path)
             if report:
                 report(index + 1)
     return table
+
+
+def _check_origin(tokenizer, scenes: Scenes, cache_path: Path) -> None:
+    """Compare whose codes a file holds with whose are wanted, or write it down beside it."""
+    first = zlib.crc32(np.ascontiguousarray(scenes.rgb(0)))
+    # The hash of the weights alone: a folder may be given another name.
+    wanted = {'tokenizer': tokenizer.tokenizer_id.rpartition('@')[2], 'first_picture': first}
+    note = cache_path.with_suffix('.json')
+    # Codes without a note are those of a run that was begun before there were notes.
+    if cache_path.exists() and note.exists():
+        found = json.loads(note.read_text(encoding='utf-8'))
+        if found != wanted:
+            raise ConfigError(f'{cache_path} holds codes of another mask tokenizer or of other '
+                              'scenes', expected=wanted, got=found, fix=_ANEW)
+        return
+    scratch = note.with_name(note.name + '.part')
+    scratch.write_text(json.dumps(wanted) + '\n', encoding='utf-8')
+    scratch.replace(note)
+
+
+def _save(table: np.ndarray, path: Path) -> None:
+    """Write codes so that a kill leaves the old file or the new one."""
+    scratch = path.with_name(path.name + '.part')
+    with open(scratch, 'wb') as stream:
+        np.save(stream, table)
+    scratch.replace(path)
 
 
 class VlmDataset:

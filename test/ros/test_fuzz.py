@@ -307,7 +307,8 @@ def test_services_when_requests_are_random_then_each_gets_an_answer_with_a_reaso
     call()
     assert_sound(nodes)
     statistics = nodes['mask_tokenizer'].statistics
-    assert statistics.total('calls') - statistics.total('calls_failed') > 10
+    # How many random calls are good ones is chance; some are.
+    assert statistics.total('calls') > statistics.total('calls_failed')
 
 
 def test_random_pixels_when_the_layout_is_right_then_they_are_answered(nodes):

@@ -66,7 +66,8 @@ def check_names(world, node, absent):
         return f'{node}: ' + ', '.join(
             f'{kind} {sorted(names ^ set(found.get(kind, ())))}' for kind, names in wanted.items())
 
-    wait_until(agrees, difference, timeout_s=20.0)
+    # Longer than a node of this name that was killed stays in the graph, 20 s.
+    wait_until(agrees, difference)
     return found
 
 

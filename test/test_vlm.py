@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole model: random weights, so that only form and bookkeeping can be right or wrong."""
 
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -98,9 +99,11 @@ def test_generate_when_stopped_at_once_then_no_step_of_the_model(vlm, image_rgb)
 
 
 def test_generate_when_deadline_passes_then_length(vlm, image_rgb):
+    begin = time.monotonic()
     finished = run(vlm, image_rgb, limits=GenerationLimits(900, deadline_s=0.05))[-1]
     assert finished.reason == 'length'
     assert finished.token_count < 900
+    assert time.monotonic() - begin < 5
 
 
 def test_generate_when_tokens_or_masks_run_out_then_length(vlm, image_rgb):

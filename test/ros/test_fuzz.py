@@ -295,7 +295,7 @@ def test_services_when_requests_are_random_then_each_gets_an_answer_with_a_reaso
         topic, message = good_image(nodes, stamp)
         receive(nodes['grounding'], topic, serialize_message(message))
 
-    @hypothesis_settings(150)
+    @hypothesis_settings(500)  # one in ten is a good one
     @given(requests())
     def call(given_request):
         node, name, request, response = given_request
@@ -307,8 +307,7 @@ def test_services_when_requests_are_random_then_each_gets_an_answer_with_a_reaso
     call()
     assert_sound(nodes)
     statistics = nodes['mask_tokenizer'].statistics
-    # How many random calls are good ones is chance; some are.
-    assert statistics.total('calls') > statistics.total('calls_failed')
+    assert statistics.total('calls') - statistics.total('calls_failed') > 10
 
 
 def test_random_pixels_when_the_layout_is_right_then_they_are_answered(nodes):

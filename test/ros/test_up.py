@@ -207,7 +207,7 @@ def test_wait_until_when_images_wait_then_it_ends_after_the_last_one(world):
     done = waits(world, 'idle')
     assert done.returncode == 0, done.stderr
     # Nothing is left to do, so all is on its way to us already.
-    assert scene.masks.wait(lambda m: m.complete and stamp_ns(m) == stamps[-1], timeout_s=10.0)
+    assert scene.masks.wait(lambda m: m.complete and stamp_ns(m) == stamps[-1], timeout_s=2.0)
     assert [stamp_ns(m) for m in scene.masks.messages if m.complete] == stamps
 
 

@@ -144,6 +144,13 @@ class ManagedNode(LifecycleNodeMixin, Node):
         self.leave()
         give_back()
 
+    def destroy_node(self) -> None:
+        """Destroy what belongs to the node; it is gone from the graph when this returns."""
+        super().destroy_node()
+        # The machine keeps the middleware's node, which rclpy leaves to the garbage collector:
+        # others would go on to see a node of this name.
+        self._state_machine = None
+
     def _configure(self, state: LifecycleState) -> None:
         self.join()
         self.statistics.reset()

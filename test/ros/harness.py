@@ -37,6 +37,7 @@ from samtok_ros.msg import Goal, MaskWords, RegionMasks  # noqa: E402
 
 ASK_AGAIN_S = 3.0
 CLIENT_PATIENCE_S = 15.0
+DOMAINS = range(215, 233)
 SERVERS = {call.name: call.server for call in CALLS}
 FAKE = {'model.backend': 'fake', 'autostart': True}
 REPLAY = {'input.every_frame': True, 'input.reliability': 'reliable', 'input.depth': 1000,
@@ -376,11 +377,15 @@ class Scene:
 
 @contextmanager
 def own_domain():
-    """Reserve a domain id that no test running beside this one uses."""
+    """Reserve a domain id that no test running beside this one uses.
+
+    They are those above the ports that Linux gives out itself: no demo runs there, as it takes one
+    up to 100, and seldom a robot.
+    """
     try:
         from domain_coordinator import domain_id
     except ImportError:
-        yield 1 + os.getpid() % 100
+        yield DOMAINS[os.getpid() % len(DOMAINS)]
         return
-    with domain_id() as domain:
+    with domain_id(iter(DOMAINS).__next__) as domain:
         yield domain

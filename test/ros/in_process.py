@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Both nodes in the process of the test, spun as the program does it."""
 
-import gc
 from contextlib import contextmanager
 
 import rclpy
@@ -16,23 +15,8 @@ from samtok_ros.runtime.memory import keep_large_blocks_apart
 @contextmanager
 def running_nodes(domain, parameters=None, make=make_nodes):
     """Run nodes by name; at the end nothing of them may have failed and all of it must end."""
-    by_name = {}
-    try:
-        with _spun(domain, FAKE if parameters is None else parameters, make) as nodes:
-            by_name.update((node.get_name(), node) for node in nodes)
-            del nodes
-            yield by_name
-    finally:
-        # The services of a lifecycle stay in the graph until the node itself is gone; a later test
-        # in this domain would meet them.
-        by_name.clear()
-        gc.collect()
-
-
-@contextmanager
-def _spun(domain, parameters, make):
     arguments = ['--ros-args']
-    for name, value in parameters.items():
+    for name, value in (FAKE if parameters is None else parameters).items():
         text = str(value).lower() if isinstance(value, bool) else str(value)
         arguments += ['-p', f'{name}:={text}']
     keep_large_blocks_apart()
@@ -43,7 +27,7 @@ def _spun(domain, parameters, make):
         spinning.executor.add_node(node)
     spinning.start()
     try:
-        yield nodes
+        yield {node.get_name(): node for node in nodes}
     finally:
         for node in nodes:
             node.interrupt()

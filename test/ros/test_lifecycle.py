@@ -17,6 +17,7 @@ from harness import (
     stamp_ns,
     wait_until,
 )
+from in_process import running_nodes
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 
@@ -172,6 +173,17 @@ def test_shutdown_transition_when_active_then_the_process_still_ends_cleanly(wor
     assert world.peer.change('grounding', ACTIVE_SHUTDOWN)
     assert world.peer.state('grounding') == 'finalized'
     assert program.stop() == 0
+
+
+def test_node_when_destroyed_while_somebody_holds_it_then_it_leaves_the_graph(world):
+    def names():
+        return set(world.peer.node.get_node_names()) - {world.peer.node.get_name()}
+
+    with running_nodes(world.domain, BY_HAND) as nodes:
+        held = list(nodes.values())
+        wait_until(lambda: names() == {'grounding', 'mask_tokenizer'}, lambda: f'nodes: {names()}')
+    wait_until(lambda: not names(), lambda: f'no nodes but {names()}')
+    assert len(held) == 2
 
 
 @pytest.mark.parametrize('setting, line', [

@@ -59,6 +59,16 @@ def model_name(model_dir: Path) -> str:
     return manifest.repo if manifest is not None else model_dir.name
 
 
+def split_tokenizer_id(tokenizer_id: str) -> tuple[str, str]:
+    """Take the id of a mask tokenizer apart: name of its model, hash of its weights.
+
+    Source: `tokenizer.checkpoint.tokenizer_id`, which joins them with '@'; a folder's name may hold
+    another one.
+    """
+    name, _, digest = tokenizer_id.rpartition('@')
+    return name, digest
+
+
 def _checked(path: Path, message: str, fix: str) -> Path:
     if not path.is_dir():
         raise CheckpointError(message, expected=path, got='nothing there', fix=fix)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mask tokenizer's network and its door for arrays, with small random weights."""
 
+import json
+import re
 from copy import deepcopy
 
 import numpy as np
@@ -228,6 +230,24 @@ def test_config_when_written_and_read_is_equal():
     assert MaskTokenizerConfig.from_json(SMALL.to_json()) == SMALL
     with pytest.raises(CheckpointError, match='typo'):
         MaskTokenizerConfig.from_json('{"typo": 1}')
+
+
+@pytest.mark.parametrize(('text', 'problem'), [
+    ('{', 'cannot be read'), ('[1, 2]', 'expected a JSON object, got list'),
+    *((json.dumps({key: value}), f'{key} has a wrong value.* got {re.escape(repr(value))}')
+      for key, value in [('image_size', None), ('latent_dim', '256'), ('latent_dim', 256.0),
+                         ('transformer_heads', 0), ('logit_threshold', True), ('reads_prompts', 1),
+                         ('trunk_stages', 3)]),
+    ('{"trunk_stages": [1, null]}', 'trunk_stages has a wrong value'),
+    ('{"trunk_window_spec": [8, 4]}', 'expected 4 windows, got 2'),
+])
+def test_config_when_a_file_is_damaged_then_the_error_names_what_is_wrong(text, problem):
+    with pytest.raises((CheckpointError, ConfigError), match=problem):
+        MaskTokenizerConfig.from_json(text)
+
+
+def test_config_when_a_whole_number_stands_for_a_real_one_then_it_is_taken():
+    assert MaskTokenizerConfig.from_json('{"logit_threshold": 0}').logit_threshold == 0
 
 
 def test_config_when_global_block_opens_a_stage_is_refused():

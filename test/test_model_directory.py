@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from samtok_ros import model_directory
+from samtok_ros.cli.main import main
 from samtok_ros.errors import CheckpointError
 from samtok_ros.hub.manifest import MANIFEST_FILE
-from samtok_ros.model_directory import model_name, resolve_model
+from samtok_ros.model_directory import model_name, resolve_model, split_tokenizer_id
 
 
 def test_resolve_when_tabletop_gives_the_shipped_directory():
@@ -30,6 +31,13 @@ def test_resolve_when_the_hub_cache_lacks_it_names_the_command(tmp_path, monkeyp
     monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path))
     with pytest.raises(CheckpointError, match='samtok fetch someone/Some-Model'):
         resolve_model('someone/Some-Model')
+
+
+def test_fetch_when_the_hub_client_is_missing_says_how_to_get_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
+    assert main(['fetch', 'someone/Some-Model']) == 2
+    assert 'huggingface_hub is not installed' in (said := capsys.readouterr().err)
+    assert 'pip install huggingface-hub' in said
 
 
 def test_resolve_when_the_hub_client_is_missing_says_what_names_need(monkeypatch):
@@ -57,3 +65,8 @@ def test_name_when_the_manifest_is_damaged_then_it_is_named(tmp_path):
     (tmp_path / MANIFEST_FILE).write_text('{"repo": 1, "files": []}')
     with pytest.raises(CheckpointError, match=f'{MANIFEST_FILE} is damaged'):
         model_name(tmp_path)
+
+
+def test_tokenizer_id_when_the_folder_has_an_at_sign_then_the_last_one_separates():
+    assert split_tokenizer_id('models@home/new@0123456789abcdef') == (
+        'models@home/new', '0123456789abcdef')

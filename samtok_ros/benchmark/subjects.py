@@ -10,7 +10,12 @@ import torch
 from samtok_ros.evaluation.synthetic_network import HIERA_LARGE, synthetic_weight
 from samtok_ros.language.tiny_vlm import TinyVlmConfig, processor_for
 from samtok_ros.language.vlm import DTYPES, VisionLanguageModel
-from samtok_ros.model_directory import EMBEDDED_MODEL, model_name, resolve_model
+from samtok_ros.model_directory import (
+    EMBEDDED_MODEL,
+    model_name,
+    resolve_model,
+    split_tokenizer_id,
+)
 from samtok_ros.recording import Recorder
 from samtok_ros.runtime.backend import MaskModel
 from samtok_ros.tokenizer.checkpoint import load_network, tokenizer_id
@@ -108,7 +113,7 @@ def load_subject(
     masks = MaskTokenizer(network, identity, device, dtype, recorder)
     ours = masks if export_dir is None else _onnx_masks(export_dir, device, dtype)
     vocabulary = MaskVocabulary(network.config.codebook_size, network.config.codebook_depth)
-    return Subject(identity.rsplit('@', 1)[0], masks.network, ours,
+    return Subject(split_tokenizer_id(identity)[0], masks.network, ours,
                    _language(size, language, device, dtype, vocabulary, recorder), device, dtype,
                    video_memory)
 

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from samtok_ros.evaluation.comparison import compare, measure_both, table
     from samtok_ros.evaluation.report import versions, weight_hashes
     from samtok_ros.evaluation.scene_questions import QuestionPlan
-    from samtok_ros.model_directory import resolve_model
+    from samtok_ros.model_directory import resolve_model, split_tokenizer_id
     from samtok_ros.pipeline import Pipeline
     from samtok_ros.runtime.torch_backend import choose_device
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     device = choose_device(arguments.device)
     names = (arguments.before, arguments.after)
     models = [Pipeline.load(name, device) for name in names]
-    ids = [model.mask_tokenizer.tokenizer_id.rpartition('@')[2] for model in models]
+    ids = [split_tokenizer_id(model.mask_tokenizer.tokenizer_id)[1] for model in models]
     if ids[0] != ids[1]:
         raise ConfigError('the models have different mask tokenizers', expected=ids[0],
                           got=ids[1], fix='measure each with samtok eval tabletop')

@@ -42,9 +42,14 @@ class Hub:
 
         Args:
             endpoint: its address; the one of HF_ENDPOINT, else the public one, when left out.
+        Raises:
+            HubError: the hub client is not installed.
         """
-        from huggingface_hub import constants
-
+        try:
+            from huggingface_hub import constants
+        except ImportError as error:
+            raise HubError('huggingface_hub is not installed', got=error,
+                           fix='run pip install huggingface-hub') from error
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip('/')
 
     def listing(self, repo: str, revision: str) -> Listing:

@@ -12,7 +12,12 @@ from pathlib import Path
 import onnxruntime as ort
 
 from samtok_ros.errors import CheckpointError, ConfigError, DeviceError
-from samtok_ros.model_directory import EMBEDDED_MODEL, MODELS_DIR, model_name
+from samtok_ros.model_directory import (
+    EMBEDDED_MODEL,
+    MODELS_DIR,
+    model_name,
+    split_tokenizer_id,
+)
 from samtok_ros.onnx.engines import EngineKey, check_engines, engine_state, has_engines
 from samtok_ros.onnx.gpu import find_gpu, tensorrt_version
 from samtok_ros.onnx.manifest import CHECK_FILE, DTYPES, MANIFEST_FILE, Manifest, sha256_of
@@ -142,7 +147,7 @@ def check_owner(model_dir: Path, export_dir: Path, manifest: Manifest) -> None:
     if model_dir == export_dir:
         return
     again = f'run samtok export {_called(model_dir)} --dtype {manifest.dtype} again'
-    if (name := manifest.tokenizer_id.rsplit('@', 1)[0]) != model_name(model_dir):
+    if (name := split_tokenizer_id(manifest.tokenizer_id)[0]) != model_name(model_dir):
         raise CheckpointError(f'{export_dir} was exported under another name',
                               expected=model_name(model_dir), got=name, fix=again)
     weights = model_dir / manifest.weights_file

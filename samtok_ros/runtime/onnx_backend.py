@@ -8,7 +8,7 @@ torch.
 from dataclasses import replace
 
 from samtok_ros.errors import CheckpointError
-from samtok_ros.model_directory import resolve_model
+from samtok_ros.model_directory import resolve_model, split_tokenizer_id
 from samtok_ros.onnx.load import OnnxSettings, load_onnx
 from samtok_ros.onnx.manifest import MANIFEST_FILE
 from samtok_ros.runtime.backend import GroundingModel, LoadedMaskModel, no_video_memory
@@ -40,6 +40,6 @@ class OnnxBackend:
         loaded = load_onnx(resolve_model(settings.name),
                            OnnxSettings(settings.device, settings.dtype, settings.provider))
         sizes = loaded.model.config
-        return LoadedMaskModel(loaded.model, loaded.model.tokenizer_id.rsplit('@', 1)[0],
+        return LoadedMaskModel(loaded.model, split_tokenizer_id(loaded.model.tokenizer_id)[0],
                                loaded.provider, sizes.codebook_size, sizes.codebook_depth,
                                loaded.facts, sizes.reads_prompts)

@@ -65,6 +65,10 @@ class MaskTokenizerConfig:
         Raises:
             ConfigError: a size does not divide as the network needs it.
         """
+        if len(self.trunk_window_spec) != len(self.trunk_stages):
+            raise ConfigError('each stage needs an attention window',
+                              expected=f'{len(self.trunk_stages)} windows',
+                              got=len(self.trunk_window_spec))
         if self.image_size % (2 * BACKBONE_STRIDE):
             raise ConfigError('image_size does not fit the backbone',
                               expected=f'a multiple of {2 * BACKBONE_STRIDE}', got=self.image_size)
@@ -95,22 +99,40 @@ class MaskTokenizerConfig:
         """Read the file form.
 
         Raises:
-            CheckpointError: the text is no JSON object or has unknown keys.
+            CheckpointError: the text is no JSON object, has unknown keys or values of other types.
+            ConfigError: sizes that cannot be built.
         """
+        usual = {field.name: field.default for field in dataclasses.fields(cls)}
         try:
             values = json.loads(text)
-            names = {field.name for field in dataclasses.fields(cls)}
-            unknown = sorted(set(values) - names)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise CheckpointError(f'{CONFIG_FILE} cannot be read', got=str(error)) from error
-        if unknown:
-            raise CheckpointError(f'{CONFIG_FILE} has unknown keys', expected=sorted(names),
+        if not isinstance(values, dict):
+            raise CheckpointError(f'{CONFIG_FILE} cannot be read', expected='a JSON object',
+                                  got=type(values).__name__)
+        if unknown := sorted(set(values) - set(usual)):
+            raise CheckpointError(f'{CONFIG_FILE} has unknown keys', expected=sorted(usual),
                                   got=unknown)
-        return cls(**{key: tuple(value) if isinstance(value, list) else value
-                      for key, value in values.items()})
+        values = {key: tuple(value) if isinstance(value, list) else value
+                  for key, value in values.items()}
+        for key, value in values.items():
+            if not _is_like(value, usual[key]):
+                raise CheckpointError(f'{CONFIG_FILE}: {key} has a wrong value',
+                                      expected=f'one like {usual[key]!r}', got=repr(value))
+        return cls(**values)
 
     @classmethod
     def load(cls, model_dir: Path) -> 'MaskTokenizerConfig':
         """Read it from a model directory; a published directory has none and needs none."""
         path = model_dir / CONFIG_FILE
         return cls.from_json(path.read_text(encoding='utf-8')) if path.exists() else cls()
+
+
+def _is_like(value: object, usual: object) -> bool:
+    """Say whether a value has the type of another one; sizes are 1 or more, indices 0 or more."""
+    if isinstance(usual, tuple):
+        return isinstance(value, tuple) and all(type(one) is int and one >= 0 for one in value)
+    if type(usual) is int:
+        return type(value) is int and value >= 1
+    # 1 for 1.0 is what JSON writers do; true for 1.0 is none.
+    return type(value) in (type(usual), *((int,) if type(usual) is float else ()))

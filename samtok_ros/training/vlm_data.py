@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from samtok_ros.errors import ConfigError
+from samtok_ros.model_directory import split_tokenizer_id
 from samtok_ros.training.code_targets import CodeTargets
 from samtok_ros.training.question_writer import LossWeights, QuestionWriter, WrittenQuestion
 from samtok_ros.training.questions import draw_question
@@ -161,7 +162,7 @@ def _check_origin(tokenizer, scenes: Scenes, cache_path: Path) -> None:
     """Compare whose codes a file holds with whose are wanted, or write it down beside it."""
     first = zlib.crc32(np.ascontiguousarray(scenes.rgb(0)))
     # The hash of the weights alone: a folder may be given another name.
-    wanted = {'tokenizer': tokenizer.tokenizer_id.rpartition('@')[2], 'first_picture': first}
+    wanted = {'tokenizer': split_tokenizer_id(tokenizer.tokenizer_id)[1], 'first_picture': first}
     note = cache_path.with_suffix('.json')
     # Codes without a note are those of a run that was begun before there were notes.
     if cache_path.exists() and note.exists():

@@ -39,7 +39,9 @@ def test_node_when_no_camera_is_there_for_a_while_then_its_log_says_so_and_when_
 def test_node_when_another_one_has_its_name_then_both_say_so_until_one_is_gone(world):
     first, second = world.start('perception'), world.start('perception')
     for program in (first, second):
-        program.wait_for_log('name: 2 nodes are named /samtok/grounding: a goal is answered by')
+        for node in ('grounding', 'mask_tokenizer'):
+            program.wait_for_log(
+                f'name: 2 nodes are named /samtok/{node}: a goal is answered by each of them')
     assert second.stop() == 0
-    first.wait_for_log('name: no other node has this name')
-    assert second.log().count('name: 2 nodes are named /samtok/mask_tokenizer') == 1
+    first.wait_for_log('name: no other node has this name', count=2)
+    assert second.log().count('name: 2 nodes are named') == 2

@@ -142,5 +142,5 @@ def coco_tools():
         from pycocotools import mask
     except ImportError as error:
         raise ConfigError('pycocotools is not installed', got=error,
-                          fix='pip install "samtok_ros[eval]"') from error
+                          fix='run pip install "samtok_ros[eval]"') from error
     return mask

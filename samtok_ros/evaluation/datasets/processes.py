@@ -36,7 +36,7 @@ def this_process() -> Process:
         from accelerate import PartialState
     except ImportError as error:
         raise ConfigError('accelerate is not installed', got=error,
-                          fix='pip install "samtok_ros[eval]"') from error
+                          fix='run pip install "samtok_ros[eval]"') from error
     import torch
 
     state = PartialState(cpu=not torch.cuda.is_available())

@@ -37,7 +37,7 @@ try:
 except (ImportError, AttributeError) as error:
     raise DeviceError(
         'cannot load MuJoCo with off-screen drawing', got=error,
-        fix='pip install mujoco, and install libosmesa6 or a GPU driver with EGL') from error
+        fix='run pip install mujoco, and install libosmesa6 or a GPU driver with EGL') from error
 
 _FLOOR_Z = -0.75
 _WALL_DISTANCE = 2.6

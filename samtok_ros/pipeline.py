@@ -152,9 +152,11 @@ class Pipeline(TaskCalls):
         limits: GenerationLimits | None = None,
         should_stop: ShouldStop | None = None,
         history: Sequence[Round] = (),
+        regions: Sequence[Pointer] = (),
     ) -> Iterator[PipelineEvent]:
         """Like `ground`, giving text and spans as they come and the Answer last."""
-        return self.stream(image_rgb, self.goal(image_rgb, goal), limits, should_stop, history)
+        inquiry = self.goal(image_rgb, goal, regions)
+        return self.stream(image_rgb, inquiry, limits, should_stop, history)
 
     def stream_ask(
         self,

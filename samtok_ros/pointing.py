@@ -8,7 +8,7 @@ import numpy as np
 
 from samtok_ros.errors import ConfigError, ImageError
 from samtok_ros.language.instructions import RegionReference
-from samtok_ros.masks.prompt_shapes import check_prompt, draw_prompts
+from samtok_ros.masks.prompt_shapes import check_prompt, check_shown, draw_prompts
 from samtok_ros.regions import BoxPrompt, ImageSize, PointPrompt, Region
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def masks_of_prompts(
     drawn = draw_prompts(mask_tokenizer, mask_tokenizer.config.reads_prompts, features(),
                          list(prompts.values())).masks
     for number, mask in zip(prompts, drawn, strict=True):
-        _check_shown(number, mask)
+        check_shown(number, mask, prompts[number])
     return dict(zip(prompts, drawn, strict=True))
 
 
@@ -84,7 +84,7 @@ def _check(number: int, pointer: Pointer, size: ImageSize) -> None:
                              expected=f'({size.height}, {size.width}) bool',
                              got=f'{pointer.shape} {pointer.dtype}',
                              fix='give mask > 0, of the size of the image')
-        _check_shown(number, pointer)
+        check_shown(number, pointer)
     elif isinstance(pointer, Region) and pointer.mask is not None and (
             pointer.mask.shape != (size.height, size.width)):
         raise ImageError(f'region {number} is of another image',
@@ -95,9 +95,3 @@ def _check(number: int, pointer: Pointer, size: ImageSize) -> None:
     elif not isinstance(pointer, Region | RegionReference):
         raise ConfigError(f'region {number} points at nothing', expected=_KINDS,
                           got=type(pointer).__name__)
-
-
-def _check_shown(number: int, mask: np.ndarray) -> None:
-    if not mask.any():
-        raise ImageError(f'region {number} is empty', expected='at least one pixel',
-                         fix='point at something else, or give its mask')

@@ -12,10 +12,10 @@ from hand_scenes import store_with
 from PIL import Image
 
 from samtok_ros.cli import main as entry
-from samtok_ros.cli.files import load_image, load_mask, save_mask, save_picture
+from samtok_ros.cli.files import load_image, save_mask
 from samtok_ros.cli.main import build_parser, main
 from samtok_ros.cli.spans import read_words
-from samtok_ros.errors import ImageError, SpanError
+from samtok_ros.errors import SpanError
 from samtok_ros.evaluation import heldout_scenes
 from samtok_ros.words.vocabulary import MaskVocabulary
 
@@ -23,8 +23,6 @@ ONE = '<|mt_start|><|mt_0001|><|mt_0258|><|mt_end|>'
 TWO = '<|mt_start|><|mt_0003|><|mt_0260|><|mt_end|>'
 LIST = (f'```json\n[{{"mask_2d": "{ONE}", "label": "the red mug"}},\n'
         f'{{"mask_2d": "{TWO}", "label": "the ball"}}]\n```')
-ORIENTATION = 0x0112
-TURNED_RIGHT = 6
 
 
 @pytest.fixture
@@ -178,6 +176,7 @@ def test_decode_when_run_again_with_fewer_words_then_no_masks_of_the_first_run_s
     (('ground', '{picture}', 'mug', '--out', 'a.gif'), "got '.gif'"),
     (('ground', '{picture}', 'mug', '--out', 'no/such/a.png'), 'there is no folder no/such'),
     (('ground', '{text}', 'mug'), 'cannot be read as an image'),
+    (('ground', '{folder}', 'mug'), 'is a folder: expected a file. Name a picture in it'),
     (('ground', '{picture}', 'mug', '--model', '/nowhere'), 'there is no such model'),
     (('ground', '{picture}', ' ', '--model', '{model}'), 'goal is empty'),
     (('ground', '{picture}', 'mug', '--device', 'cuda:99', '--model', '{model}'),
@@ -197,8 +196,8 @@ def test_decode_when_run_again_with_fewer_words_then_no_masks_of_the_first_run_s
 def test_command_when_input_is_bad_then_one_line_and_status_2(
     arguments, text, capsys, picture, tmp_path, tiny_model_dir
 ):
-    places = {'picture': picture, 'text': tmp_path / 'text.png', 'small': tmp_path / 'small.png',
-              'model': tiny_model_dir}
+    places = {'picture': picture, 'folder': tmp_path, 'text': tmp_path / 'text.png',
+              'small': tmp_path / 'small.png', 'model': tiny_model_dir}
     places['text'].write_text('no image')
     Image.fromarray(np.full((4, 5), 255, np.uint8)).save(places['small'])
     assert text in failure(capsys, *(one.format(**places) for one in arguments))
@@ -244,81 +243,6 @@ def test_help_when_shown_then_no_heavy_package_is_loaded():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == '[]'
     assert 'ground' in done.stdout
-
-
-def test_image_when_camera_was_turned_then_upright_and_only_once(tmp_path):
-    stored = np.zeros((4, 6, 3), np.uint8)
-    stored[0, 0] = 255
-    exif = Image.Exif()
-    exif[ORIENTATION] = TURNED_RIGHT
-    path = tmp_path / 'turned.png'
-    Image.fromarray(stored).save(path, exif=exif)
-    seen = load_image(path)
-    # The camera stood on its side: what it stored top left belongs top right.
-    assert seen.shape == (6, 4, 3)
-    assert seen[0, 3].tolist() == [255, 255, 255]
-    assert seen.sum() == 3 * 255
-
-
-@pytest.mark.parametrize(('mode', 'pixel', 'expected'), [
-    ('L', 7, 7), ('RGBA', (1, 2, 3, 0), (1, 2, 3)), ('CMYK', (0, 0, 0, 0), 255)])
-def test_image_when_not_rgb_then_turned_into_it(mode, pixel, expected, tmp_path):
-    path = tmp_path / 'image.tif'
-    Image.new(mode, (3, 2), pixel).save(path)
-    seen = load_image(path)
-    assert (seen == np.array(expected)).all()
-    assert seen.shape == (2, 3, 3)
-
-
-def test_image_when_deep_or_huge_or_cut_off_then_error(tmp_path, picture, monkeypatch):
-    Image.fromarray(np.full((2, 3), 1000, np.uint16)).save(tmp_path / 'depth.png')
-    with pytest.raises(ImageError, match='more than 8 bits'):
-        load_image(tmp_path / 'depth.png')
-    unknown_kind = b'DDS |' + bytes(200)
-    for name, content in (('cut.png', picture.read_bytes()[:-300]), ('x.dds', unknown_kind)):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ImageError, match='cannot be read'):
-            load_image(tmp_path / name)
-    monkeypatch.setattr('samtok_ros.image.encodings.MAX_PIXELS', 100)
-    with pytest.raises(ImageError, match='is too large'):
-        load_image(picture)
-
-
-def test_picture_when_its_format_has_no_room_then_error(tmp_path):
-    with pytest.raises(ImageError, match='cannot be written.*png'):
-        save_picture(tmp_path / 'wide.webp', np.zeros((1, 17000, 3), np.uint8))
-
-
-INSIDE = [[False, True, False], [False, False, True]]
-
-
-@pytest.mark.parametrize('pixels', [
-    pytest.param(np.array(INSIDE), id='1 bit'),
-    pytest.param(np.array(INSIDE, np.uint8) * 255, id='0 and 255'),
-    pytest.param(np.array(INSIDE, np.uint8), id='0 and 1'),
-    pytest.param(np.array(INSIDE, np.uint16) * 3, id='16 bit label image'),
-    pytest.param(np.array(INSIDE, np.uint8)[..., None] * np.array([0, 0, 9], np.uint8),
-                 id='coloured'),
-    pytest.param(np.array(INSIDE, np.uint8)[..., None] * np.array([9, 9, 9, 255], np.uint8)
-                 + np.array([9, 0, 0, 0], np.uint8), id='transparent outside'),
-])
-def test_mask_when_written_by_other_programs_then_the_same_mask(pixels, tmp_path):
-    Image.fromarray(pixels).save(tmp_path / 'mask.png')
-    assert load_mask(tmp_path / 'mask.png', (2, 3)).tolist() == INSIDE
-
-
-def test_mask_when_saved_then_read_back_equal(tmp_path):
-    save_mask(tmp_path / 'mask.png', np.array(INSIDE))
-    assert load_mask(tmp_path / 'mask.png', (2, 3)).tolist() == INSIDE
-
-
-def test_mask_when_empty_or_lossy_then_error(tmp_path):
-    save_mask(tmp_path / 'empty.png', np.zeros((2, 3), np.bool_))
-    with pytest.raises(ImageError, match='is an empty mask'):
-        load_mask(tmp_path / 'empty.png', (2, 3))
-    Image.fromarray(np.array(INSIDE, np.uint8)).save(tmp_path / 'mask.jpg')
-    with pytest.raises(ImageError, match='JPEG, which changes pixels'):
-        load_mask(tmp_path / 'mask.jpg', (2, 3))
 
 
 def test_words_when_pasted_with_text_around_then_all_spans_in_order():

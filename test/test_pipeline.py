@@ -131,6 +131,15 @@ def test_stream_ground_when_consumed_then_pieces_spans_and_the_answer_last(
     assert not any(isinstance(event, Answer) for event in events[:-1])
 
 
+def test_stream_ground_when_regions_are_given_then_the_model_reads_their_words(
+        answering, pipeline, image_rgb, read_ids):
+    with answering(pipeline, LIST):
+        list(pipeline.stream_ground(image_rgb, 'things beside <region:1>',
+                                    regions=[Region(1, (1, 2), '', 0.5)]))
+    asked = pipeline.language_model._processor.tokenizer.decode(read_ids)
+    assert f' beside {ONE} in this image.' in asked
+
+
 def test_ground_when_sentence_is_said_then_label_is_the_goal(answering, pipeline, image_rgb):
     with answering(pipeline, f'It is {ONE}.'):
         answer = pipeline.ground(image_rgb, ' the Red mug ')

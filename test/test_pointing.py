@@ -88,7 +88,8 @@ def test_references_when_one_region_is_given_for_a_list_then_told_so(pointer):
                            '(47, 64) bool'),
     (MASK.astype(np.uint8), ImageError, 'got (48, 64) uint8'),
     (MASK & False, ImageError, 'region 2 is empty'),
-    (BoxPrompt(10, 10, 10, 20), ImageError, 'box of region 2 is not inside the image'),
+    (BoxPrompt(30, 10, 10, 20), ImageError, 'box of region 2 has no inside: expected left below '
+     'right'),
     (BoxPrompt(0, 0, 65, 20), ImageError, 'box of region 2 is not inside the image'),
     (BoxPrompt(0, 0, float('nan'), 20), ImageError, 'box of region 2 is not inside the image'),
     (Region(1, (7, 8), 'mug', 0.5, mask=MASK[:, 1:]), ImageError,
@@ -102,3 +103,14 @@ def test_references_when_one_points_at_nothing_then_it_is_named(pointer, kind, t
         point(MASK, pointer, masks=masks)
     assert text in str(caught.value)
     assert masks.asked == []
+
+
+@pytest.mark.parametrize(('pointer', 'text'), [
+    (BOX, 'sees no thing at the box of region 2: got BoxPrompt(left=16'),
+    (PointPrompt(3, 4), 'sees no thing at the point of region 2: got PointPrompt(x=3, y=4)')])
+def test_references_when_nothing_stands_where_a_prompt_is_then_said_so(pointer, text, monkeypatch):
+    monkeypatch.setattr('samtok_ros.pointing.draw_prompts', lambda *_: SimpleNamespace(
+        masks=np.zeros((1, 48, 64), np.bool_)))
+    with pytest.raises(ImageError) as caught:
+        point(MASK, pointer)
+    assert text in str(caught.value)

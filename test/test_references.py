@@ -133,7 +133,7 @@ CASES = {
     'box outside': (BoxPrompt(60, 0, 65, 5), 'box of region 2 is not inside the image: expected a '
                     'box within 48 rows and 64 columns'),
     'box far outside': (BoxPrompt(2**32 - 1, 0, 2**33 - 2, 5), 'box of region 2'),
-    'box without width': (BoxPrompt(5, 0, 5, 5), 'box of region 2'),
+    'box without width': (BoxPrompt(5, 0, 5, 5), 'box of region 2 has no inside'),
     'point right of the image': (PointPrompt(64.0, 5.0), 'point of region 2 is not inside'),
     'point above the image': (PointPrompt(5.0, -0.1), 'point of region 2 is not inside'),
     'point that is no number': (PointPrompt(float('nan'), 5.0), 'point of region 2'),
@@ -145,6 +145,13 @@ def test_encode_when_a_region_does_not_fit_then_it_is_named(frame, access, refer
     with pytest.raises(ImageError) as caught:
         encode_references(frame, [BOX, reference], access)
     assert text in str(caught.value)
+
+
+def test_encode_when_nothing_stands_where_a_box_is_then_said_so(frame, access, monkeypatch):
+    monkeypatch.setattr(access, 'draw_prompts', lambda frame, prompts: np.zeros(
+        (len(prompts), SIZE.height, SIZE.width), np.bool_))
+    with pytest.raises(ImageError, match='sees no thing at the box of region 2: got BoxPrompt'):
+        encode_references(frame, [runs_of(box_mask()), BOX], access)
 
 
 def test_encode_when_masks_are_too_large_together_then_nothing_is_read_or_allocated(access):

@@ -254,6 +254,9 @@ WRITERS = {'gres': write_gres, 'refcoco': write_refcoco, 'multi-round': write_mu
            'dlc-bench': write_dlc_bench, 'gar-bench': write_gar_bench, 'psg': write_psg}
 """One folder per task of `samtok eval`."""
 
+FLAGS = {'dlc-bench': ' --no-zoom', 'psg': ' --candidates none'}
+"""What the embedded model was not trained on."""
+
 
 def write_json(path: Path, content: object) -> None:
     """Write one JSON value."""
@@ -290,7 +293,8 @@ def main() -> None:
         folder = arguments.out / name
         folder.mkdir(exist_ok=True)
         writer(folder, pictures)
-        print(f'samtok eval {name} --data {folder} --images {arguments.out / "images"}')
+        print(f'samtok eval {name} --data {folder} --images {arguments.out / "images"}'
+              + FLAGS.get(name, ''))
 
 
 if __name__ == '__main__':

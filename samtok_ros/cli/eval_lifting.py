@@ -43,10 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     scenes = tqdm(lifting_scenes(arguments.scenes, arguments.seed), unit='scene',
                   total=arguments.scenes)
     samples = list(measure(scenes, DepthSensor(noise_m=arguments.noise_mm / 1000)))
-    write_report(arguments.out, figures(samples))
     print(table(samples))
     print(f'{arguments.scenes} scenes, seed {arguments.seed}, noise {arguments.noise_mm:g} mm at '
           '1 m')
+    write_report(arguments.out, figures(samples))
 
 
 def _noise_mm(text: str) -> float:

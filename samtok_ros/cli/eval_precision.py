@@ -38,5 +38,5 @@ def run(arguments: argparse.Namespace) -> None:
     reference = MaskTokenizer.load(resolve_model(arguments.model))
     _, scenes = chosen_scenes(arguments)
     report = compare_precisions(reference, other, scenes)
-    write_report(arguments.out, dataclasses.asdict(report))
     print(report.to_json())
+    write_report(arguments.out, dataclasses.asdict(report))

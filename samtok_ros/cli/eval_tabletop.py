@@ -41,6 +41,6 @@ def run(arguments: argparse.Namespace) -> None:
     samples = measure(pipeline, scenes, seed=seed)
     facts = RunFacts(resolve_model(arguments.model), pipeline.mask_tokenizer.tokenizer_id, device,
                      dtype, arguments.scenes, seed, time.monotonic() - started_s)
-    write_report(arguments.out, report(samples, facts))
     print(table(samples))
     print(f'{facts.scenes} scenes, seed {seed}, {facts.seconds:.0f} s, {facts.tokenizer_id}')
+    write_report(arguments.out, report(samples, facts))

@@ -62,11 +62,12 @@ def run(arguments: argparse.Namespace) -> None:
     samples = measure_tracking(loaded, found, pipeline, policies)
     title = (f'{arguments.sequences} sequences, seed {arguments.seed}, '
              f'{loaded.model.tokenizer_id}, {dtype} on {device}')
+    seconds = time.monotonic() - started_s
+    print(table(samples))
+    print(f'{title}, {seconds:.0f} s')
     if arguments.out is not None:
         report = {**figures(samples), 'sequences': arguments.sequences, 'seed': arguments.seed,
                   'mask_tokenizer': loaded.model.tokenizer_id, 'device': device, 'dtype': dtype,
-                  'seconds': round(time.monotonic() - started_s, 1), 'versions': versions()}
+                  'seconds': round(seconds, 1), 'versions': versions()}
         write_report(arguments.out, report)
         draw_plot(samples, title, arguments.out.with_suffix('.png'))
-    print(table(samples))
-    print(f'{title}, {time.monotonic() - started_s:.0f} s')

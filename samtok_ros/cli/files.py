@@ -2,6 +2,7 @@
 """Image and mask files that users name: reading, writing, and clear errors about them."""
 
 import json
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def check_picture_path(path: Path | None) -> None:
     """Check where a picture is to be written, before time is spent on making it.
 
     Raises:
-        ConfigError: unknown kind of file, or no such folder.
+        ConfigError: unknown kind of file; see check_folder_of too.
     """
     if path is None:
         return
@@ -88,29 +89,41 @@ def check_folder(path: Path) -> None:
     """Check that files can be written into a folder, which need not exist.
 
     Raises:
-        ConfigError: it is a file.
+        ConfigError: it is a file, or nothing may be written there.
     """
     if path.exists() and not path.is_dir():
         raise ConfigError(f'{path} is a file', expected='a folder, or a name that is free')
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    _check_writable(there)
 
 
 def check_folder_of(path: Path) -> None:
     """Check that a file can be written there, before time is spent on its content.
 
     Raises:
-        ConfigError: its folder does not exist, or it is a folder itself.
+        ConfigError: its folder does not exist, it is a folder itself, or nothing may be written
+            there.
     """
     if not path.absolute().parent.is_dir():
         raise ConfigError(f'there is no folder {path.parent}', fix='make it first')
     if path.is_dir():
         raise ConfigError(f'{path} is a folder', expected='the name of a file')
+    _check_writable(path if path.exists() else path.absolute().parent)
+
+
+def _check_writable(path: Path) -> None:
+    if not os.access(path, os.W_OK):
+        raise ConfigError(f'{path} cannot be written', got='no permission, or a disk that is '
+                          'mounted to be read only', fix='name another place')
 
 
 def check_report_path(path: Path | None) -> None:
     """Check that --out can be written, where it is given.
 
     Raises:
-        ConfigError: its folder does not exist, or it is a folder itself.
+        ConfigError: see check_folder_of.
     """
     if path is not None:
         check_folder_of(path)
@@ -151,6 +164,8 @@ def _open(path: Path) -> 'Image.Image':
 
     from samtok_ros.image.encodings import MAX_PIXELS
 
+    if path.is_dir():
+        raise ImageError(f'{path} is a folder', expected='a file', fix='name a picture in it')
     if not path.is_file():
         raise ImageError(f'there is no file {path}', fix='check the spelling of the path')
     try:

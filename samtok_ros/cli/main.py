@@ -68,9 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (SamtokError, OSError) as error:
-        print(f'samtok: error: {" ".join(str(error).split())}', file=sys.stderr)
+        print(f'samtok: error: {" ".join(_told(error).split())}', file=sys.stderr)
         return _FAILED
     return status or 0
+
+
+def _told(error: SamtokError | OSError) -> str:
+    """Return what is told of an error; the system's own ones have no way out in them."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return (f'{os.fspath(error.filename)} cannot be used: got {error.strerror}. Name another '
+                'place, or make room or permission there.')
+    return str(error)
 
 
 def _print_anything() -> None:

@@ -37,8 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_report_path(arguments.out)
     report = load_and_run(arguments.vectors, arguments.inventory, arguments.device,
                           arguments.dtype)
-    write_report(arguments.out, dataclasses.asdict(report))
     print(report.to_json())
+    write_report(arguments.out, dataclasses.asdict(report))
     as_recorded = (arguments.device, arguments.dtype) == ('cpu', 'float32')
     agrees = report.codes_equal and report.masks_within_rounding
     return 1 if as_recorded and not agrees else 0

@@ -110,8 +110,8 @@ def verify(model_dir: Path) -> tuple[Manifest, list[str]]:
     manifest = Manifest.read(model_dir)
     if manifest is None or not manifest.files:
         raise CheckpointError(f'{model_dir} has no record of what its files must be',
-                              fix='run samtok fetch OWNER/NAME, which writes one and keeps files that are '
-                              'right')
+                              fix='run samtok fetch OWNER/NAME, which writes one and keeps '
+                              'files that are right')
     return manifest, list(damage(model_dir, manifest))
 
 

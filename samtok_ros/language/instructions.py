@@ -91,7 +91,8 @@ def question_instruction(
     """
     question = checked_text(question, 'question').strip()
     if not question:
-        raise ConfigError('question is empty', expected='words', got=repr(question))
+        raise ConfigError('question is empty', expected='words', got=repr(question),
+                          fix='ask something, or name a task')
     mixed, rest = with_regions(question, regions, 'question')
     return after_regions(rest, filled(PROMPTS['question'][0], {'question': mixed}))
 

@@ -69,6 +69,10 @@ def check_prompt(number: int, prompt: BoxPrompt | PointPrompt, size: ImageSize) 
     """
     bounds = f'{size.height} rows and {size.width} columns'
     if isinstance(prompt, BoxPrompt):
+        if prompt.left >= prompt.right or prompt.top >= prompt.bottom:
+            raise ImageError(f'box of region {number} has no inside',
+                             expected='left below right and top below bottom', got=prompt,
+                             fix='give two opposite corners, the upper left one first')
         if not (0 <= prompt.left < prompt.right <= size.width
                 and 0 <= prompt.top < prompt.bottom <= size.height):
             raise ImageError(f'box of region {number} is not inside the image',
@@ -78,3 +82,25 @@ def check_prompt(number: int, prompt: BoxPrompt | PointPrompt, size: ImageSize) 
         raise ImageError(f'point of region {number} is not inside the image',
                          expected=f'a point within {bounds}', got=prompt,
                          fix='point at a pixel of the image')
+
+
+def check_shown(
+    number: int, mask: np.ndarray, prompt: BoxPrompt | PointPrompt | None = None,
+) -> None:
+    """Refuse a region without a pixel.
+
+    Args:
+        number: what errors call the region.
+        mask: (H, W) bool.
+        prompt: what the mask was drawn from; None for a mask that was given.
+    Raises:
+        ImageError: the mask is empty.
+    """
+    if mask.any():
+        return
+    if prompt is None:
+        raise ImageError(f'region {number} is empty', expected='at least one pixel',
+                         fix='point at something else, or give its mask')
+    kind = 'box' if isinstance(prompt, BoxPrompt) else 'point'
+    raise ImageError(f'the mask tokenizer sees no thing at the {kind} of region {number}',
+                     got=prompt, fix='point at something else, or give its mask')

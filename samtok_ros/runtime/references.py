@@ -12,7 +12,7 @@ import numpy as np
 
 from samtok_ros.errors import ImageError, SpanError
 from samtok_ros.image.zoom import Crop, ZoomRule, zoomed
-from samtok_ros.masks.prompt_shapes import check_prompt
+from samtok_ros.masks.prompt_shapes import check_prompt, check_shown
 from samtok_ros.masks.rle import rle_to_mask
 from samtok_ros.masks.scores import iou
 from samtok_ros.regions import BoxPrompt, ImageSize, PointPrompt, Region
@@ -132,9 +132,8 @@ def draw_references(
         for row in rows.keys() - prompts.keys():
             masks[row] = rle_to_mask(rows[row].runs, masks.shape[1:], max_pixels=masks[row].size)
         for number, mask in zip(numbers, masks, strict=True):
-            if not mask.any():
-                raise ImageError(f'region {number} is empty', expected='at least one pixel',
-                                 fix='point at something else, or give its mask')
+            prompt = references[number]
+            check_shown(number, mask, None if isinstance(prompt, RunsReference) else prompt)
         yield masks
 
 

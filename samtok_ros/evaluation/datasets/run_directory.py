@@ -73,7 +73,9 @@ class RunDirectory:
         try:
             return json.loads((self.path / _MANIFEST).read_text(encoding='utf-8'))
         except FileNotFoundError as error:
-            raise ConfigError(f'{self.path} holds no run', expected=_MANIFEST) from error
+            raise ConfigError(f'{self.path} holds no run', expected=_MANIFEST,
+                              got='nothing of this name' if self.path.exists() else 'no folder',
+                              fix='name a folder that samtok eval has written') from error
         except ValueError as error:
             raise ConfigError(f'{self.path / _MANIFEST} is damaged', got=error) from error
 

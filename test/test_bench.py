@@ -2,6 +2,7 @@
 """The benchmark: turns, figures, what voids them, both sides at small size, and the command."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,15 +10,16 @@ import pytest
 from small_networks import SMALL
 
 from samtok_ros.benchmark import run as run_module
-from samtok_ros.benchmark.agreement import (
-    choices_differ,
-    codes_differ,
-    index_differs,
-    masks_differ,
-    texts_differ,
-)
 from samtok_ros.benchmark.cases import Bench, ellipses
-from samtok_ros.benchmark.interleave import Case, Comparison, Outcome, Ratio, Row, run_case
+from samtok_ros.benchmark.interleave import (
+    Case,
+    Comparison,
+    Outcome,
+    Ratio,
+    Row,
+    Share,
+    run_case,
+)
 from samtok_ros.benchmark.published_masks import PublishedMaskTokenizer
 from samtok_ros.benchmark.report import encode_once_bound, report, table
 from samtok_ros.benchmark.run import Plan, Results, device_clock, machine_facts, run_plan
@@ -97,6 +99,15 @@ def test_case_when_sides_disagree_once_then_all_its_figures_are_void(bad_repetit
     assert Results(tuple(rows), None, ()).void
 
 
+@pytest.mark.parametrize(('agree', 'fewest', 'reasons'), [
+    ([0, 2, 2], 1, ()), ([0, 2, 1], 1, ('all fine: 3 of 6, where 60% must',)), ([0, 0, 0], 7, ())])
+def test_case_when_shares_are_given_then_all_repetitions_count_together(agree, fewest, reasons):
+    clock = Clock()
+    case = case_of({'A': [1.0] * 3, 'B': [1.0] * 3}, clock, [], lambda number, _: [
+        Share('all fine', agree[number], 2, 0.6, fewest)])
+    assert [row.void for row in run_case(case, 1, 2, clock)] == [reasons] * 2
+
+
 def row(phase, ours_s, void=()):
     return Row(phase, 20, (480, 640), {'A': [80.0], 'A2': [8.0], 'B': [ours_s]}, void)
 
@@ -143,28 +154,6 @@ def test_camera_when_work_is_faster_than_images_then_it_waits_for_each():
 
     fast = keep_up(draw, 10.0, 1.0, clock, sleep)
     assert (fast.done, fast.age_p95_ms) == (10, pytest.approx(10.0))
-
-
-def test_agreement_when_things_differ_then_it_is_said_which():
-    masks = np.zeros((2, 4, 4), np.uint8)
-    other = masks.copy()
-    other[0, :2] = 1
-    assert list(masks_differ('A', masks, masks != 0, 0.99)) == []
-    assert list(masks_differ('A', masks, other, 0.99)) == ['masks of A overlap with ours by 0.000 '
-                                                          'only']
-    assert 'shape' in next(masks_differ('A', masks, other[:1], 0.99))
-    assert list(codes_differ('A', np.array([[1, 2]]), np.array([[1, 2]]))) == []
-    assert list(codes_differ('A', np.array([[1, 2]]), np.array([[1, 3]])))
-    assert list(codes_differ('A', np.array([[1, 2]]), np.empty((0, 2))))
-    half = np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 5]])
-    assert list(codes_differ('A', *half, 0.5)) == []
-    assert list(index_differs('A', np.array([0, 1]), np.array([0, 2]))) == [
-        'A chooses another candidate for 1 masks']
-    words = range(100, 200)
-    assert list(choices_differ('A', {0: 5, 1: 150, 2: 7}, {0: 5, 1: 6, 2: 8}, words, 0.5)) == []
-    assert list(choices_differ('A', {0: 5, 2: 7, 3: 1}, {0: 5, 2: 8, 4: 1}, words, 0.6)) == [
-        'A would have said something else at 1 of 2']
-    assert list(texts_differ('A', 'x', 'y')) == ["A says 'x', we say 'y'"]
 
 
 def test_ellipses_when_drawn_then_none_is_empty_and_all_differ():
@@ -293,7 +282,7 @@ def test_bench_when_our_scores_are_wrong_then_the_figures_are_void(subject, monk
     bench, choose = Bench(subject, device_clock('cpu')), GreedyWriter._choose
     monkeypatch.setattr(GreedyWriter, '_choose', lambda writer, logits: choose(writer, -logits))
     goal, _ = run_case(bench.find(2, SIZE_HW), 0, 1)
-    assert any('would have said something else' in text for text in goal.void)
+    assert any('would have said what we say' in text for text in goal.void)
 
 
 def test_plan_when_there_is_no_language_model_then_the_reason_is_given(subject):
@@ -356,6 +345,22 @@ def test_random_model_when_of_published_size_then_it_has_its_number_of_weights(p
 def test_export_when_it_is_missing_then_it_says_which_command_writes_it(tmp_path):
     with pytest.raises(CheckpointError, match='samtok export'):
         load_subject('tabletop', 'none', 'cpu', 'float32', tmp_path)
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'float16'])
+def test_export_when_measured_then_in_the_number_format_of_its_files(
+        tmp_path, exported_tabletop, monkeypatch, capsys, dtype):
+    """Whatever auto means for torch; on a GPU that is bfloat16."""
+    export_dir = tmp_path / 'export'
+    shutil.copytree(exported_tabletop / 'onnx' / 'float32', export_dir)
+    manifest = json.loads((export_dir / 'manifest.json').read_text())
+    (export_dir / 'manifest.json').write_text(json.dumps({**manifest, 'dtype': dtype}))
+    monkeypatch.setattr('samtok_ros.cli.models.device_and_dtype', lambda _: ('cpu', 'bfloat16'))
+    out = tmp_path / 'bench.json'
+    assert main(['bench', '--export', str(export_dir), '--language', 'none', '--masks', '2',
+                 '--images', '96x64', '--repeats', '1', '--out', str(out)]) == 0
+    assert f'tabletop in {dtype}, ours by OnnxMaskTokenizer' in capsys.readouterr().out
+    assert json.loads(out.read_text())['dtype'] == dtype
 
 
 def test_command_when_run_then_it_writes_report_and_plot(tmp_path, capsys):

@@ -212,7 +212,7 @@ def with_config(**values):
     (lambda model: (model / 'mask_tokenizer.safetensors').write_bytes(b'x' * 99),
      'mask tokenizer', 'damaged'),
     (lambda model: (model / 'mask_tokenizer.json').write_text('{"image_size": null}'),
-     'mask tokenizer', 'damaged'),
+     'mask tokenizer', 'image_size has a wrong value'),
     (dangling, 'files', 'lacks model.safetensors'),
     (with_config(model_type=['x']), 'weights', "wrong model_type: expected str, got ['x']"),
     (with_config(text_config=[3]), 'weights', 'wrong text_config'),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models on a GPU find what they find on a CPU: on a simulated one, step by step or recorded."""
 
+import gc
+import weakref
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -19,11 +21,13 @@ from samtok_ros.benchmark.subjects import load_subject, synthetic_network
 from samtok_ros.errors import ConfigError, DeviceError
 from samtok_ros.language import recorded_steps
 from samtok_ros.language.generation import GenerationLimits, SpanClosed
-from samtok_ros.language.instructions import RegionReference, goal_instruction
+from samtok_ros.language.instructions import Picture, RegionReference, goal_instruction
+from samtok_ros.language.recorded_steps import RecordedSteps
 from samtok_ros.language.vlm import VisionLanguageModel
 from samtok_ros.model_directory import EMBEDDED_MODEL, resolve_model
 from samtok_ros.recording import RecordedCall, cuda_recorder
 from samtok_ros.regions import BoxPrompt, PointPrompt
+from samtok_ros.runtime.torch_backend import TorchGroundingModel
 from samtok_ros.settings.shared import ModelSettings
 from samtok_ros.tokenizer.mask_tokenizer import MaskTokenizer
 from samtok_ros.tokenizer.video_tracker import VideoTracker
@@ -107,6 +111,13 @@ def test_mask_tokenizer_when_on_a_gpu_then_masks_and_codes_of_the_cpu(
         assert np.array_equal(tokenizer.encode(features, masks), on_cpu.encode(expected, masks))
 
 
+def test_mask_tokenizer_when_on_a_gpu_then_convolutions_of_float32_keep_all_bits(
+        gpu, model_dir, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', True)
+    MaskTokenizer.load(model_dir, gpu.type)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 @pytest.mark.parametrize('prompt', [BoxPrompt(90, 70, 190, 150), PointPrompt(140, 110)])
 def test_draw_prompts_when_on_a_gpu_then_masks_of_the_cpu(
         gpu, model_dir, on_cpu, image_rgb, prompt):
@@ -182,6 +193,42 @@ def test_generate_when_recorded_text_outgrows_its_memory_then_it_gets_more(
     vlm = VisionLanguageModel.load(model_dir, gpu.type, recorder=record)
     close(answers(vlm, table_rgb), said)
     assert vlm._layers._room > 92
+
+
+def test_generate_when_memory_is_short_once_then_the_next_answer_is_as_ever(
+        gpu, model_dir, table_rgb, said):
+    vlm = VisionLanguageModel.load(model_dir, gpu.type, recorder=record)
+    with mock.patch.object(torch.Tensor, 'new_zeros', side_effect=torch.OutOfMemoryError), \
+            pytest.raises(DeviceError, match='out of memory'):
+        answers(vlm, table_rgb)
+    close(answers(vlm, table_rgb), said)
+
+
+def test_generate_when_several_pictures_were_recorded_then_their_keys_and_values_go(
+        gpu, model_dir, table_rgb):
+    vlm = VisionLanguageModel.load(model_dir, gpu.type, recorder=record)
+    kept = []
+    with mock.patch.object(RecordedSteps, 'read', autospec=True, side_effect=(
+            lambda steps, ids, at, cache, read=RecordedSteps.read: (
+                kept.append(weakref.ref(cache)), read(steps, ids, at, cache))[1])):
+        list(vlm.generate(table_rgb, ('What is it? ', Picture(table_rgb[:200, :200])),
+                          GenerationLimits(5), image_key='image'))
+    gc.collect()
+    assert kept
+    assert {one() for one in kept} == {None}
+
+
+def test_warm_up_when_steps_are_recorded_then_answers_of_a_large_image_record_no_more(
+        gpu, model_dir, table_rgb):
+    recorder = mock.Mock(side_effect=record)
+    vlm = VisionLanguageModel.load(model_dir, gpu.type, recorder=recorder)
+    TorchGroundingModel(vlm, 'tabletop', gpu.type, 'tabletop@0').warm_up()
+    recorder.reset_mock()
+    events = list(vlm.generate(table_rgb, GOAL, LIMITS))
+    assert any(isinstance(event, SpanClosed) for event in events)
+    recorder.assert_not_called()
+    # The published models see 1280x720 as 880 tokens; 100 are the words around them.
+    assert vlm._layers._room >= 880 + 100 + GenerationLimits().max_new_tokens
 
 
 def test_generate_when_a_recorded_step_fails_then_nothing_of_it_is_kept(

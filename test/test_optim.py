@@ -70,3 +70,23 @@ def test_weight_average_when_weights_move_then_follows_slowly():
     for _ in range(200):
         average.update(model)
     assert 0.99 < average.weights['weight'].item() <= 1.0
+
+
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_weight_average_when_a_run_goes_on_then_it_stays_on_the_device_of_the_model(device):
+    moved = nn.Linear(2, 1)
+    first = WeightAverage(moved)
+    nn.init.ones_(moved.weight)
+    first.update(moved)
+    # As a checkpoint comes from a file: in host memory.
+    model = nn.Linear(2, 1, device=device)
+    second = WeightAverage(model)
+    second.load_state_({'model': {}, **first.state()})
+    assert {weight.device.type for weight in second.weights.values()} == {device}
+    second.update(model)
+    assert second.step == 2
+    if device == 'cpu':
+        third = WeightAverage(model)
+        third.load_state_(first.state())
+        assert torch.equal(third.weights['weight'], first.weights['weight'])
+        assert third.weights['weight'] is not first.weights['weight']

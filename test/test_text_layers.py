@@ -4,6 +4,7 @@
 import pytest
 import torch
 from tiny_checkpoints import LAYOUTS, write_checkpoint
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from samtok_ros.language.checkpoint import load_model
 from samtok_ros.language.generation import GenerationLimits
@@ -49,6 +50,20 @@ def test_layers_when_made_then_weights_are_the_same_and_take_no_more_memory(mode
     storages = [tensor.untyped_storage() for tensor in after.values()]
     sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
     assert sum(sizes.values()) == sum(tensor.nbytes for tensor in before.values())
+
+
+def test_layers_when_joined_then_a_gpu_gets_back_what_they_had_before(model_dir, monkeypatch):
+    model = load_model(model_dir, torch.float32)
+    layers = model.model.language_model.layers
+    # After .to(device) every tensor has memory of its own.
+    model._apply(torch.clone)
+    old = [StorageWeakRef(getattr(layer.mlp, name).weight.untyped_storage())
+           for layer in layers for name in ('gate_proj', 'up_proj')]
+    alive = [sum(not one.expired() for one in old)]
+    monkeypatch.setattr(torch.cuda, 'empty_cache',
+                        lambda: alive.append(sum(not one.expired() for one in old)))
+    assert text_layers_for(model) is not None
+    assert (alive[0], alive[-1]) == (len(old), 0)
 
 
 def test_layers_when_numbers_differ_then_said_and_the_model_reads_itself(

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from samtok_ros.benchmark.agreement import (
-    LEAST_CHOICES,
-    LEAST_EQUAL,
-    LEAST_IOU,
     choices_differ,
     codes_differ,
     index_differs,
     masks_differ,
     texts_differ,
 )
-from samtok_ros.benchmark.interleave import Case, Comparison, Outcome
+from samtok_ros.benchmark.interleave import Case, Comparison, Outcome, Share
 from samtok_ros.benchmark.published_language import PublishedLanguageModel
 from samtok_ros.benchmark.published_masks import PublishedMaskTokenizer
 from samtok_ros.benchmark.script import mask_list, script_of
@@ -30,6 +27,7 @@ from samtok_ros.benchmark.sides import (
 )
 from samtok_ros.benchmark.subjects import Subject
 from samtok_ros.evaluation.synthetic_network import synthetic_image
+from samtok_ros.runtime.backend import MaskModel
 from samtok_ros.tokenizer.mask_tokenizer import DecodedMasks, MaskTokenizer
 
 _SAID_OF_A_REGION = 'It is red.'
@@ -66,17 +64,22 @@ class Bench:
 
     def __init__(self, subject: Subject, clock: Callable[[], float]) -> None:
         self._subject = subject
-        bfloat16, language = subject.dtype == 'bfloat16', subject.language
+        short, language = subject.dtype != 'float32', subject.language
         published = ours = None
         if language is not None:
             published = PublishedLanguageModel(language.model, language.processor,
                                                subject.network.config.codebook_size, clock)
             ours = language.ours
         self.published = {
-            name: PublishedSide(PublishedMaskTokenizer(subject.network, once, bfloat16), published,
+            name: PublishedSide(PublishedMaskTokenizer(subject.network, once, short), published,
                                 clock)
             for name, once in (('A', False), ('A2', True))}
         self.ours = OurSide(subject.masks, ours, clock)
+        # In short numbers rounding hides small mistakes: the same weights are compared in float32
+        # too. Without the copies of A, whose memory could be too much there.
+        self._exact = None if not short else (
+            PublishedMaskTokenizer(subject.network, True, False),
+            MaskTokenizer(subject.network, subject.masks.tokenizer_id, subject.device))
 
     def decode(self, masks: int, size_hw: tuple[int, int]) -> Case:
         """Codes to masks: an image that was not seen before, and one whose features are kept."""
@@ -176,53 +179,64 @@ class Bench:
         tokenizer = self._subject.language.processor.tokenizer
         return script_of(text, tokenizer, tokenizer.eos_token_id)
 
-    def _decode_differs(self, inputs: Inputs, outcomes: Mapping[str, Outcome]) -> list[str]:
+    def _decode_differs(
+        self, inputs: Inputs, outcomes: Mapping[str, Outcome],
+    ) -> list[str | Share]:
+        dtype = self._subject.dtype
         ours: DecodedMasks = outcomes['B'].result
-        found = list(masks_differ('B hot', outcomes['B hot'].result.masks, ours.masks,
-                                  self._least_iou))
-        index = self._index(inputs)
+        found = [*self._exact_differs(inputs),
+                 *masks_differ('B hot', outcomes['B hot'].result.masks, ours.masks, dtype)]
+        index = _index(self._subject.masks, inputs.features, inputs.codes)
         for name in ('A', 'A2'):
             theirs = outcomes[name].result
             codes = self.published[name].masks.encode(theirs.maps, inputs.masks)
-            found += codes_differ(name, codes, inputs.codes, self._least_equal)
-            found += masks_differ(name, theirs.masks, ours.masks, self._least_iou)
+            found += codes_differ(name, codes, inputs.codes, dtype)
+            found += masks_differ(name, theirs.masks, ours.masks, dtype)
             if index is not None:
-                found += index_differs(name, theirs.index, index, self._least_equal)
+                found += index_differs(name, theirs.index, index, dtype)
         return found
 
-    def _index(self, inputs: Inputs) -> np.ndarray | None:
-        """Return our choice among the candidates, of backends that tell."""
-        masks = self._subject.masks
-        if not isinstance(masks, MaskTokenizer):
-            return None
-        return masks.candidates(inputs.features, inputs.codes).scores.argmax(dim=1).cpu().numpy()
+    def _exact_differs(self, inputs: Inputs) -> Iterator[str | Share]:
+        """Compare in float32, once per case, what is timed in another format."""
+        if self._exact is None or inputs.number:
+            return
+        published, ours = self._exact
+        features = ours.embed_image(inputs.image_rgb)
+        codes = ours.encode(features, inputs.masks)
+        theirs = published.decode(inputs.image_rgb, codes)
+        name = 'A2 in float32'
+        yield from codes_differ(name, published.encode(theirs.maps, inputs.masks), codes)
+        yield from masks_differ(name, theirs.masks, ours.decode(features, codes).masks)
+        yield from index_differs(name, theirs.index, _index(ours, features, codes))
 
-    def _found_differs(self, inputs: Inputs, outcomes: Mapping[str, Outcome]) -> list[str]:
+    def _found_differs(
+        self, inputs: Inputs, outcomes: Mapping[str, Outcome],
+    ) -> list[str | Share]:
         ours = outcomes['B'].result
-        found = list(codes_differ('the script', inputs.codes, ours.codes))
+        found = [*self._exact_differs(inputs),
+                 *codes_differ('the script', inputs.codes, ours.codes)]
         for name in self.published.keys() & outcomes.keys():
             found += self._one_differs(name, outcomes[name].result, ours)
         return found
 
-    def _one_differs(self, name: str, theirs: Found, ours: Found) -> Iterator[str]:
+    def _one_differs(self, name: str, theirs: Found, ours: Found) -> Iterator[str | Share]:
         yield from self._said_differs(name, theirs.said, ours.said)
         yield from codes_differ(name, theirs.codes, ours.codes)
-        yield from masks_differ(name, theirs.masks, ours.masks, self._least_iou)
+        yield from masks_differ(name, theirs.masks, ours.masks, self._subject.dtype)
 
-    def _said_differs(self, name: str, theirs: Said, ours: Said) -> Iterator[str]:
+    def _said_differs(self, name: str, theirs: Said, ours: Said) -> Iterator[str | Share]:
         ids = self._subject.language.ours.token_ids
         yield from texts_differ(name, theirs.text, ours.text)
         yield from choices_differ(name, theirs.choices, ours.choices,
                                   range(ids.start_id, ids.end_id + 1),
-                                  LEAST_CHOICES[self._subject.language.dtype])
+                                  self._subject.language.dtype)
 
-    @property
-    def _least_equal(self) -> float:
-        return LEAST_EQUAL[self._subject.dtype]
 
-    @property
-    def _least_iou(self) -> float:
-        return LEAST_IOU[self._subject.dtype]
+def _index(masks: MaskModel, features: object, codes: np.ndarray) -> np.ndarray | None:
+    """Return our choice among the candidates, of backends that tell."""
+    if not isinstance(masks, MaskTokenizer):
+        return None
+    return masks.candidates(features, codes).scores.argmax(dim=1).cpu().numpy()
 
 
 def ellipses(count: int, size_hw: tuple[int, int]) -> np.ndarray:

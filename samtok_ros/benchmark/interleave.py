@@ -28,6 +28,25 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What need not always agree, but often enough; repetitions of a case are taken together.
+
+    Attributes:
+        text: what should be so; the same in all repetitions.
+        agree: how many are so in this repetition.
+        count: of how many.
+        least: smallest share of all that must be so; 1 allows no exception.
+        fewest: below that many, in all, nothing can be said.
+    """
+
+    text: str
+    agree: int
+    count: int
+    least: float
+    fewest: int = 1
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two or three variants at one moment.
 
@@ -51,8 +70,8 @@ class Case:
         size_hw: of the image.
         prepare: makes the inputs of one repetition from its number, outside the timing.
         variants: by name, from inputs to outcome.
-        disagreement: given inputs and all outcomes of a repetition, says what is not the same;
-            nothing when all agree.
+        disagreement: given inputs and all outcomes of a repetition, says what is not the same,
+            which voids the case, and how much is, where only the share of all repetitions counts.
         comparisons: what is reported.
     """
 
@@ -60,7 +79,7 @@ class Case:
     size_hw: tuple[int, int]
     prepare: Callable[[int], Any]
     variants: Mapping[str, Callable[[Any], Outcome]]
-    disagreement: Callable[[Any, Mapping[str, Outcome]], Sequence[str]]
+    disagreement: Callable[[Any, Mapping[str, Outcome]], Sequence[str | Share]]
     comparisons: Sequence[Comparison]
 
 
@@ -121,7 +140,7 @@ def run_case(case: Case, warm_ups: int, repeats: int,
         clock: seconds; on a GPU one that waits for the device first.
     """
     seconds: dict[str, dict[str, list[float]]] = {name: {} for name in case.variants}
-    void: list[str] = []
+    found: list[str | Share] = []
     for number in range(warm_ups + repeats):
         inputs = case.prepare(number)
         outcomes: dict[str, Outcome] = {}
@@ -132,11 +151,26 @@ def run_case(case: Case, warm_ups: int, repeats: int,
             if number >= warm_ups:
                 for mark, value in marks.items():
                     seconds[name].setdefault(mark, []).append(value)
-        void += [text for text in case.disagreement(inputs, outcomes) if text not in void]
+        found += case.disagreement(inputs, outcomes)
+    void = _reasons(found)
     return [Row(one.phase, case.masks, case.size_hw,
                 {side: seconds[name].get(one.mark, seconds[name][TOTAL])
-                 for side, name in one.variants.items()}, tuple(void))
+                 for side, name in one.variants.items()}, void)
             for one in case.comparisons]
+
+
+def _reasons(found: Sequence[str | Share]) -> tuple[str, ...]:
+    """Say why a case is void: each text once, and each share that is too small in all."""
+    reasons = list(dict.fromkeys(one for one in found if isinstance(one, str)))
+    shares: dict[str, list[Share]] = {}
+    for one in found:
+        if isinstance(one, Share):
+            shares.setdefault(one.text, []).append(one)
+    for text, same in shares.items():
+        agree, count = sum(one.agree for one in same), sum(one.count for one in same)
+        if count >= same[0].fewest and agree < same[0].least * count:
+            reasons.append(f'{text}: {agree} of {count}, where {same[0].least:.0%} must')
+    return tuple(reasons)
 
 
 def _in_turn(names: list[str], number: int) -> list[str]:

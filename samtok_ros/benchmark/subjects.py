@@ -63,8 +63,8 @@ class Subject:
         masks: the same, for ours.
         language: None where only masks are measured.
         device: of all of them.
-        dtype: of the mask tokenizer on our side, and on the published side on a GPU, by autocast;
-            weights stay in float32.
+        dtype: of the mask tokenizer on our side. Where it is a short one the published side is in
+            bfloat16 on a GPU, by autocast; weights stay in float32.
         video_memory: the mask tokenizer has SAM2's memory, which is timed too.
     """
 
@@ -96,8 +96,9 @@ def load_subject(
         device: a torch device.
         dtype: 'float32' or 'bfloat16'; the language model of published size is in bfloat16 always,
             as it is published.
-        export_dir: exported mask tokenizer that runs on our side instead of torch; its weights
-            must be those of `size`, which the comparison finds out.
+        export_dir: exported mask tokenizer that runs on our side instead of torch, in the number
+            format of its files; its weights must be those of `size`, which the comparison finds
+            out.
         recorder: of the device, to record our side with.
     Raises:
         CheckpointError: a model is missing or damaged.
@@ -110,12 +111,15 @@ def load_subject(
         network, identity = load_network(model_dir), tokenizer_id(model_dir)
     else:
         network, identity = synthetic_network(HIERA_LARGE, video_memory), 'hiera-l@synthetic'
-    masks = MaskTokenizer(network, identity, device, dtype, recorder)
-    ours = masks if export_dir is None else _onnx_masks(export_dir, device, dtype)
+    if export_dir is None:
+        masks, masks_dtype = MaskTokenizer(network, identity, device, dtype, recorder), dtype
+    else:
+        network = MaskTokenizer(network, identity, device).network  # on the device
+        masks, masks_dtype = _onnx_masks(export_dir, device)
     vocabulary = MaskVocabulary(network.config.codebook_size, network.config.codebook_depth)
-    return Subject(split_tokenizer_id(identity)[0], masks.network, ours,
-                   _language(size, language, device, dtype, vocabulary, recorder), device, dtype,
-                   video_memory)
+    return Subject(split_tokenizer_id(identity)[0], network, masks,
+                   _language(size, language, device, dtype, vocabulary, recorder), device,
+                   masks_dtype, video_memory)
 
 
 def synthetic_network(
@@ -222,7 +226,9 @@ def _random_4b(device: str, vocabulary: MaskVocabulary, recorder: Recorder | Non
                            'Qwen3-VL-4B, random weights', device, 'bfloat16', vocabulary, recorder)
 
 
-def _onnx_masks(export_dir: Path, device: str, dtype: str) -> MaskModel:
+def _onnx_masks(export_dir: Path, device: str) -> tuple[MaskModel, str]:
+    """Open an export; return it with its number format."""
     from samtok_ros.onnx.load import OnnxSettings, load_onnx
 
-    return load_onnx(export_dir, OnnxSettings(device=device, dtype=dtype)).model
+    loaded = load_onnx(export_dir, OnnxSettings(device=device))
+    return loaded.model, loaded.facts['precision']

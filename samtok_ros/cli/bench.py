@@ -35,7 +35,7 @@ def add_parser(commands) -> None:
                         help='torch device; auto takes a GPU where there is one (default: auto)')
     parser.add_argument('--dtype', default='auto', choices=('auto', 'float32', 'bfloat16'),
                         help='number format; auto is bfloat16 on a GPU, else float32; random-4b is '
-                        'in bfloat16 always')
+                        'in bfloat16 always, and an export in the format of its files')
     parser.add_argument('--cuda-graphs', action='store_true',
                         help='our side records its image encoder and its steps as CUDA graphs')
     parser.add_argument('--masks', type=_numbers, default=(1, 5, 20), metavar='N,N,...',
@@ -85,8 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
     facts = machine_facts(device)
     print(table(results))
     graphs = ' with CUDA graphs' if arguments.cuda_graphs else ''
-    title = (f'{subject.masks_name} in {dtype}, ours by {type(subject.masks).__name__}{graphs}, on '
-             f'{facts.get("gpu", facts["processor"])}')
+    title = (f'{subject.masks_name} in {subject.dtype}, ours by {type(subject.masks).__name__}'
+             f'{graphs}, on {facts.get("gpu", facts["processor"])}')
     print(f'{title}, {facts["threads"]} threads, {facts["date"]}')
     if arguments.out is not None:
         write_report(arguments.out, report(results, subject, plan, facts))

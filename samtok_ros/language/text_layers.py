@@ -241,6 +241,7 @@ def _join_(*modules: nn.Linear) -> tuple[torch.Tensor, torch.Tensor | None]:
         rows = joint[-1].split([len(part) for part in parts])
         for part, view in zip(parts, rows, strict=True):
             part.data = view
+    torch.cuda.empty_cache()  # or torch would keep what they had before, 3 GB of a 4B model
     return joint[0], joint[1]
 
 

@@ -69,7 +69,8 @@ class MaskTokenizer:
             tokenizer_id: name and content hash; codes of another one mean nothing here.
             device: a torch device.
             dtype: 'float32', 'bfloat16' or 'float16' (CUDA only), of the heavy parts; the
-                quantizer, the logits and the scores stay float32.
+                quantizer, the logits and the scores stay float32. On a GPU float32 is just that:
+                TensorFloat-32 is switched off for the convolutions of the whole process.
             recorder: of the device, to record the image encoder with; none by default.
         Raises:
             ConfigError: unknown dtype, or float16 without a GPU.
@@ -88,6 +89,8 @@ class MaskTokenizer:
         except (RuntimeError, AssertionError) as error:
             raise DeviceError(f'device {device} cannot be used', got=str(error).splitlines()[0],
                               fix='set the device to cpu') from error
+        if self.device.type != 'cpu':
+            torch.backends.cudnn.allow_tf32 = False  # it has 10 bits: codes may flip
         encoder = self.network.sam.embed_image
         self._embed = encoder if recorder is None else _recorded(encoder, recorder)
 

@@ -121,3 +121,21 @@ class WeightAverage:
                 self.weights[name].lerp_(value.detach(), 1.0 - decay)
             else:
                 self.weights[name].copy_(value)
+
+    def state(self) -> dict[str, Any]:
+        """Return weights and step for a checkpoint; `load_state_` takes them back."""
+        return {'average': self.weights, 'average_step': self.step}
+
+    def load_state_(self, state: dict[str, Any]) -> None:
+        """Go on from `state`, on the device where the weights are now.
+
+        Args:
+            state: what `state` has returned; other entries are left alone.
+        Raises:
+            RuntimeError: a weight of other size.
+            KeyError: a weight is missing.
+        """
+        # A checkpoint is read into host memory, whatever it was written from.
+        for name, weight in self.weights.items():
+            weight.copy_(state['average'][name])
+        self.step = state['average_step']

@@ -207,16 +207,15 @@ class TokenizerTrainer:
 
     def state(self) -> dict[str, object]:
         """Return everything a resumed run needs."""
-        return {'model': self.model.state_dict(), 'average': self.average.weights,
-                'average_step': self.average.step, 'optimizers': optimizer_states(self.optimizers),
+        return {'model': self.model.state_dict(), **self.average.state(),
+                'optimizers': optimizer_states(self.optimizers),
                 'rng': self.rng.bit_generator.state, 'recent': list(self.recent),
                 'quantising': self.quantising, 'step': self.step}
 
     def load_state_(self, state: dict) -> None:
         """Continue where `state` was taken."""
         self.model.load_state_dict(state['model'])
-        self.average.weights = state['average']
-        self.average.step = state['average_step']
+        self.average.load_state_(state)
         load_optimizer_states_(self.optimizers, state['optimizers'])
         self.rng.bit_generator.state = state['rng']
         self.recent.extend(state['recent'])

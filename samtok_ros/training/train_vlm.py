@@ -239,7 +239,7 @@ def _resume_(run: RunDirectory, learner: VlmLearner,
         return 0
     learner.load_state_dict(state['learner'])
     load_optimizer_states_(list(optimizers), state['optimizers'])
-    average.weights, average.step = state['average'], state['average_step']
+    average.load_state_(state)
     logger.info('resumed at step %d', state['step'])
     return state['step']
 
@@ -247,7 +247,7 @@ def _resume_(run: RunDirectory, learner: VlmLearner,
 def _save(run: RunDirectory, learner: VlmLearner, optimizers: list, average: WeightAverage,
           step: int) -> None:
     run.save({'learner': learner.state_dict(), 'optimizers': optimizer_states(optimizers),
-              'average': average.weights, 'average_step': average.step, 'step': step})
+              **average.state(), 'step': step})
     run.save({'learner': average.weights, 'step': step}, 'averaged.pt')
 
 

@@ -134,7 +134,7 @@ def pretrain_vision(open_scenes: Callable[[], Scenes], run_dir: Path,
     if state is not None:
         learner.load_state_dict(state['learner'])
         load_optimizer_states_(optimizers, state['optimizers'])
-        average.weights, average.step = state['average'], state['average_step']
+        average.load_state_(state)
         step = state['step']
         logger.info('resumed at step %d', step)
     scenes = SceneImages.prepare(open_scenes(), run.path / 'images')
@@ -203,5 +203,5 @@ def _validate(run: RunDirectory, learner: VisionLearner, average: WeightAverage,
 def _save(run: RunDirectory, learner: VisionLearner, optimizers: list, average: WeightAverage,
           step: int, figures: dict[str, float]) -> None:
     run.save({'learner': learner.state_dict(), 'optimizers': optimizer_states(optimizers),
-              'average': average.weights, 'average_step': average.step, 'step': step})
+              **average.state(), 'step': step})
     run.save({'learner': average.weights, 'figures': figures}, 'vision.pt')

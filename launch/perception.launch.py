@@ -8,6 +8,7 @@
 here stays as the parameter file says. `samtok up` starts the same without launch.
 """
 
+import posixpath
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, GroupAction, OpaqueFunction, Shutdown
@@ -40,7 +41,10 @@ def start_nodes(context: LaunchContext) -> list[GroupAction]:
     """Start one process, or two when they are split, and what was asked for beside them."""
     values = {argument.name: LaunchConfiguration(argument.name).perform(context)
               for argument in ARGUMENTS}
-    for warning in check_parameter_file(Path(values['params_file'])):
+    # As PushRosNamespace joins them.
+    namespace = posixpath.join(context.launch_configurations.get('ros_namespace', ''),
+                               values['namespace'])
+    for warning in check_parameter_file(Path(values['params_file']), namespace):
         get_logger('samtok_ros').warning(warning)
     programs = programs_to_start(values, lambda name: shared_file(name).perform(context))
     # Pushed, so that whoever includes this file can push another namespace in front.

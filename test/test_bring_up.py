@@ -253,6 +253,36 @@ def test_parameter_file_when_a_node_name_is_misspelt_then_there_is_a_guess(param
     assert warning.endswith('perhaps grounding is meant')
 
 
+WRITTEN_FOR = {
+    'lifting': '/', '/lifting': '/', '/samtok/lifting': '/samtok',
+    'samtok/lifting': '/samtok', '/*/lifting': '/samtok', '/samtok/*/lifting': '',
+    '/left/lifting': '', '/samtok/**/lifting': '/samtok', '/**/lifting': '/ /samtok /left/eye',
+    '**/lifting': '/ /samtok /left/eye', '/left/*/lifting': '/left/eye',
+    '/**/eye/lifting': '/left/eye'}
+
+
+@pytest.mark.parametrize('section', sorted(WRITTEN_FOR))
+@pytest.mark.parametrize('namespace', ['samtok', '/left/eye'])
+def test_parameter_file_when_a_section_is_for_another_namespace_then_it_says_what_to_write(
+        parameter_file, section, namespace):
+    path = parameter_file(f'"{section}":\n  ros__parameters: {{queue: 2}}\n')
+    ours = f'/{namespace.strip("/")}'
+    told = [f'{path}: the section {section} is without effect, for the node is {ours}/lifting: '
+            f'write /**/lifting or {ours}/lifting']
+    is_ours = ours in WRITTEN_FOR[section].split()
+    assert check_parameter_file(path, namespace) == ([] if is_ours else told)
+    assert check_parameter_file(path) == []
+
+
+def test_parameter_file_when_it_is_for_several_robots_then_their_sections_are_no_mistake(
+        parameter_file):
+    path = parameter_file(''.join(f'{name}:\n  ros__parameters: {{queue: 2}}\n' for name in (
+        '/**/lifting', '/left/lifting', '/right/lifting', 'lifting')))
+    (warning,) = check_parameter_file(path, 'left')
+    assert 'the section lifting is without effect' in warning
+    assert len(check_parameter_file(path, 'front')) == 3
+
+
 def test_parameter_file_when_launch_wrote_it_then_its_tags_do_no_harm(parameter_file):
     assert check_parameter_file(parameter_file(
         '/**:\n  ros__parameters:\n    names: !!python/tuple\n    - a\n    - b\n'

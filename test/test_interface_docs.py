@@ -134,6 +134,14 @@ def test_policy_when_parsed_then_it_has_an_enclave_for_each_process():
                           'masks'}
 
 
+@pytest.mark.parametrize('info', ['', '/cam/color/camera_info'])
+def test_policy_when_depth_is_named_then_the_calibration_is_that_of_samtok_up(capsys, info):
+    given = ['--camera-info', info] if info else []
+    assert main(['policy', '--depth', '/cam/depth/image', *given]) == 0
+    named = re.findall(r'<topic>([^<]*camera_info)<', capsys.readouterr().out)
+    assert set(named) == {info or '/cam/depth/camera_info'}
+
+
 def test_policy_when_read_then_nothing_is_a_pattern():
     # A star would allow names that are not ours.
     names = [name for node in (*NODES, PEER) for *_, names in rules_of(node) for name in names]

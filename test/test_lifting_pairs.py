@@ -173,6 +173,8 @@ def test_calibration_when_it_must_be_exact_then_no_other_will_do():
                                          "'camera'"),
     ({'calibration': calibration(frame='')}, "the camera_info is of frame ''"),
     ({'depth': depth(size=type(SIZE)(120, 160))}, 'the depth image is 160 x 120, the image 320'),
+    ({'calibration': calibration(camera=CAMERA.of_window((0, 0, 0, 0), (2, 2)))},
+     'the camera_info is 160 x 120 after its roi and binning, the image 320 x 240'),
     ({'calibration': calibration(camera=None, refusal='zeros')}, 'zeros'),
 ])
 def test_pair_when_parts_do_not_fit_then_refused_by_name(given, text):

@@ -6,7 +6,7 @@ not for them, so a section with a misspelt node name would be without effect and
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,22 +51,51 @@ _Loader.add_implicit_resolver(
     list('-+.0123456789'))
 
 
-def check_parameter_file(path: Path) -> list[str]:
+def check_parameter_file(path: Path, namespace: str = '') -> list[str]:
     """Check the form of a parameter file and the values for our nodes.
 
+    Args:
+        path: of the file.
+        namespace: of our nodes; without it sections for another one are not told.
     Returns:
         What looks wrong but stops nothing, one text each.
     Raises:
         ConfigError: it cannot be read, or a value that a node of ours would refuse.
     """
     warnings = []
-    for name, parameters in _sections(_read(path), '', path):
+    sections = list(_sections(_read(path), '', path))
+    for name, parameters in sections:
         node = name.rpartition('/')[2]
         if node in NODES or node in _ANY_NODE:
             _check_values(f'{path}: {name}', node, parameters)
         elif advice := closest_name(node, dict.fromkeys(NODES)):
             warnings.append(f'{path}: the section {name} is for no node of this package: {advice}')
+    if namespace:
+        warnings += [f'{path}: {text}'
+                     for text in _elsewhere([name for name, _ in sections], namespace)]
     return warnings
+
+
+def _elsewhere(sections: Sequence[str], namespace: str) -> Iterator[str]:
+    """Yield what to say of each section for a node of ours in a namespace where there is none.
+
+    A file for several robots has sections for all of them: where one is exactly ours, those in
+    other namespaces are no mistake.
+    """
+    names = {f'/{section.lstrip("/")}': section for section in sections}
+    for name, section in names.items():
+        node = name.rpartition('/')[2]
+        ours = f'/{namespace.strip("/")}/{node}'
+        is_theirs = ours in names and name != f'/{node}'
+        if node in NODES and not _stands_for(name, ours) and not is_theirs:
+            yield (f'the section {section} is without effect, for the node is {ours}: write '
+                   f'/**/{node} or {ours}')
+
+
+def _stands_for(section: str, node: str) -> bool:
+    """Tell whether ROS gives a section to a node; both with a leading slash."""
+    pattern = re.escape(section).replace(r'/\*\*', r'(/\w+)*').replace(r'/\*', r'/\w+')
+    return re.fullmatch(pattern, node) is not None
 
 
 def _read(path: Path) -> Mapping[str, Any]:

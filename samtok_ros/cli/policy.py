@@ -17,8 +17,8 @@ def add_parser(commands) -> None:
                         'up (default: %(default)s)')
     parser.add_argument('--depth', default='depth', help='depth topic of the camera, as for samtok '
                         'up (default: %(default)s)')
-    parser.add_argument('--camera-info', default='camera_info',
-                        help='calibration topic of the camera (default: %(default)s)')
+    parser.add_argument('--camera-info', default='', help='calibration topic of the camera, as for '
+                        'samtok up (default: camera_info beside the depth topic)')
     parser.set_defaults(run=run)
 
 
@@ -28,7 +28,9 @@ def run(arguments: argparse.Namespace) -> None:
     Raises:
         ConfigError: the namespace or a topic is no ROS name.
     """
+    from samtok_ros.bring_up.programs import depth_topics
     from samtok_ros.interface.security_policy import CameraTopics, policy
 
-    camera = CameraTopics(arguments.image, arguments.depth, arguments.camera_info)
+    *_, camera_info = depth_topics(arguments.depth, arguments.camera_info)
+    camera = CameraTopics(arguments.image, arguments.depth, camera_info)
     sys.stdout.write(policy(arguments.namespace, camera))

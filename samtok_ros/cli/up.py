@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     values = {argument.name: _value(argument, getattr(arguments, argument.name), find_shared)
               for argument in ARGUMENTS}
     programs = programs_to_start(values, lambda name: str(find_shared(name)))
-    for warning in check_parameter_file(Path(values['params_file'])):
+    for warning in check_parameter_file(Path(values['params_file']), values['namespace']):
         print(f'samtok: warning: {warning}', file=sys.stderr)
     commands = [Command(program.executable, command_line(program, values, find_program),
                         program.needed) for program in programs]

@@ -2,7 +2,7 @@
 """What a CameraInfo message says about the way from pixels to rays and back."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -60,7 +60,8 @@ class CameraModel:
                 f'camera_info holds no calibration: {name} has no focal length',
                 expected='focal lengths above 0', got=f'{matrix[0, 0]:g} and {matrix[1, 1]:g}',
                 fix='calibrate the camera, or remap camera_info to the topic of its driver')
-        if rectified or not np.any(d):
+        # Zeros make a pinhole of every model but this one, whose rays go by the angle alone.
+        if rectified or not np.any(d) and distortion_model != _FISHEYE:
             return cls(size, matrix)
         if not np.isfinite(d).all():
             raise ImageError('camera_info holds no calibration: D has numbers that are none',
@@ -73,6 +74,31 @@ class CameraModel:
                 expected=', '.join(_COEFFICIENTS), got=f'{distortion_model!r} with {len(d)} '
                 'coefficients', fix='rectify the images and set camera.rectified to true')
         return cls(size, matrix, np.asarray(d, np.float64), distortion_model == _FISHEYE)
+
+    def of_window(self, window: Sequence[int], binning: Sequence[int]) -> 'CameraModel':
+        """Return the model for images of a part of the sensor, or with pixels put together.
+
+        The numbers are those of image_geometry. The distortion is one of rays, and stays.
+
+        Args:
+            window: left, top, width and height in pixels of the whole sensor; zeros for all of it.
+            binning: how many of them become one, across and down; 0 is 1.
+        Raises:
+            ImageError: the window does not lie on the sensor.
+        """
+        left, top, width, height = (
+            window if any(window) else (0, 0, self.size.width, self.size.height))
+        if any(window) and not (0 < width <= self.size.width - left
+                                and 0 < height <= self.size.height - top):
+            raise ImageError('camera_info has a region of interest that is not on its sensor',
+                             expected=f'one within {self.size.width} x {self.size.height}',
+                             got=f'{width} x {height} at {left}, {top}',
+                             fix='give roi in pixels of the whole sensor, before binning')
+        across, down = (max(int(count), 1) for count in binning)
+        matrix = self.matrix.copy()
+        matrix[:2, 2] -= left, top
+        matrix[:2] /= np.array([[across], [down]])
+        return replace(self, size=ImageSize(height // down, width // across), matrix=matrix)
 
     def rays(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Turn pixels into the directions in which they look.

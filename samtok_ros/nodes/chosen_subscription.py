@@ -4,11 +4,11 @@
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
-from rclpy.qos import QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
+from rclpy.qos import QoSDurabilityPolicy, QoSPolicyKind, QoSProfile, QoSReliabilityPolicy
 
 from samtok_ros.errors import ConfigError
 from samtok_ros.nodes.raw_subscription import RawSubscription, type_name
@@ -35,15 +35,25 @@ class Way:
         message_type: of its topic.
         topic: relative or resolved name.
         handler: takes a message; must return at once, may raise a SamtokError.
+        latched: what was sent before we came is wanted too, where all publishers keep it.
     """
 
     message_type: type
     topic: str
     handler: Callable[[Any], None]
+    latched: bool = False
+
+
+class _Choice(NamedTuple):
+    """What is subscribed: a way, and the names of two QoS values."""
+
+    way: Way
+    reliability: str = 'best_effort'
+    durability: str = 'volatile'
 
 
 class ChosenSubscription:
-    """Subscribes in the first way that somebody publishes, as reliably as all of them offer.
+    """Subscribes in the first way that somebody publishes, with the QoS that all of them offer.
 
     Large best-effort messages are lost with any of their parts, and a reader that asks for more
     than is offered hears nothing; so whoever cannot know the sender looks first.
@@ -73,17 +83,17 @@ class ChosenSubscription:
         self._problem = problem
         self._lock = threading.Lock()
         self._ended = False
-        self._chosen = self._choice(self._ways[0], 'best_effort')
-        self.current = self._subscribe(*self._chosen)
+        self._chosen = self._choice(_Choice(self._ways[0]))
+        self.current = self._subscribe(self._chosen)
 
     def look(self) -> None:
         """Go over to what is published now; call it once or twice a second."""
         with self._lock:
-            choice = self._choice(*self._chosen)
+            choice = self._choice(self._chosen)
             if self._ended or choice == self._chosen:
                 return
             try:
-                subscription = self._subscribe(*choice)
+                subscription = self._subscribe(choice)
             except ConfigError as error:
                 self._problems.report(self._problem, str(error))
                 return
@@ -93,7 +103,13 @@ class ChosenSubscription:
 
     def describe(self) -> str:
         """Say what is subscribed."""
-        return f'{self.current.topic} ({self._chosen[1]})'
+        latched = ', transient local' if self.is_latched else ''
+        return f'{self.current.topic} ({self._chosen.reliability}{latched})'
+
+    @property
+    def is_latched(self) -> bool:
+        """True where one message, sent before we came or once for all, is enough."""
+        return self._chosen.durability == 'transient_local'
 
     def ask(self, question: Callable[[RawSubscription], Any], otherwise: Any) -> Any:
         """Return what a question about the subscription gives, `otherwise` when it has ended."""
@@ -106,22 +122,28 @@ class ChosenSubscription:
             self._ended = True
             self.current.destroy()
 
-    def _choice(self, way: Way, reliability: str) -> tuple[Way, str]:
-        """Return way and reliability to use; those given where nobody publishes."""
-        offers = {way: [info.qos_profile.reliability for info in
-                        self._node.get_publishers_info_by_topic(
+    def _choice(self, now: _Choice) -> _Choice:
+        """Return what to subscribe; what is now where nobody publishes."""
+        offers = {way: [info.qos_profile for info in self._node.get_publishers_info_by_topic(
                             self._node.resolve_topic_name(way.topic))
                         if info.topic_type == type_name(way.message_type)]
                   for way in self._ways}
-        way = next((way for way in self._ways if offers[way]), way)
-        if self._reliability != AUTO:
-            return way, self._reliability
+        way = next((way for way in self._ways if offers[way]), now.way)
+        choice = now._replace(way=way)
         if offers[way]:
-            all_reliable = set(offers[way]) == {QoSReliabilityPolicy.RELIABLE}
-            reliability = 'reliable' if all_reliable else 'best_effort'
-        return way, reliability
+            all_reliable = {one.reliability for one in offers[way]} == {
+                QoSReliabilityPolicy.RELIABLE}
+            all_keep = {one.durability for one in offers[way]} == {
+                QoSDurabilityPolicy.TRANSIENT_LOCAL}
+            choice = _Choice(way, 'reliable' if all_reliable else 'best_effort',
+                             'transient_local' if way.latched and all_keep else 'volatile')
+        return choice if self._reliability == AUTO else choice._replace(
+            reliability=self._reliability)
 
-    def _subscribe(self, way: Way, reliability: str) -> DepthSubscription:
-        qos = QoSProfile(depth=self._queue, reliability=QoSReliabilityPolicy[reliability.upper()])
+    def _subscribe(self, choice: _Choice) -> DepthSubscription:
+        qos = QoSProfile(depth=self._queue,
+                         reliability=QoSReliabilityPolicy[choice.reliability.upper()],
+                         durability=QoSDurabilityPolicy[choice.durability.upper()])
+        way = choice.way
         return DepthSubscription(self._node, way.message_type, way.topic, way.handler, qos,
                                  self._group, self._problems, self._problem)

@@ -115,7 +115,7 @@ class GroundingNode(PerceptionNode):
                 'kept_megabytes': f'{self._model.kept_bytes / 1e6:.1f}',
             }, self.settings.max_rate_hz),
             'output': output_health(self.statistics, self.problems, self._words),
-            'words': words_health(self.statistics, self.problems),
+            'words': words_health(self.statistics, self.problems, self._goals),
             'requests': self._requests.health(),
             'model': model_health(self.settings.model, self._model.name, self._model.device,
                                   self._model.tokenizer_id, self._model.facts),

@@ -113,7 +113,7 @@ class ImageInput:
         self._count_lost()
         age = self._statistics.age_s('frames_in')
         values = self._values(age)
-        problem = self._problems.recent_of(('bad_image', 'incompatible_qos'), _PROBLEM_WITHIN_S)
+        problem = self._problems.recent_of(('bad_image', 'bad_image_qos'), _PROBLEM_WITHIN_S)
         if age is None or age > _ERROR_AFTER_S:
             return Health(Level.ERROR, f'no image because {self._why_silent(problem)}', values)
         if problem:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from rclpy.clock import Clock, ClockType
+from rclpy.qos import QoSDurabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from samtok_ros.msg import RegionMasks
@@ -26,7 +27,8 @@ _SILENT_AFTER_S = 5.0
 _PROBLEM_WITHIN_S = 5.0
 _LOOK_PERIOD_S = 0.5
 _COMPRESSED = '/compressedDepth'
-_PROBLEMS = ('bad_depth', 'bad_camera_info', 'bad_masks', 'incompatible_qos')
+_BAD = ('bad_depth', 'bad_camera_info', 'bad_masks')
+_PROBLEMS = (*_BAD, *(f'{kind}_qos' for kind in _BAD))
 _MASKS_KEPT = 100
 
 
@@ -71,8 +73,8 @@ class LiftingInputs:
             self._depth = self._subscribe(chosen, depth.reliability, depth.queue, 'bad_depth')
             made.callback(self._depth.destroy)
             self._calibration = self._subscribe(
-                [Way(CameraInfo, 'camera_info', self._on_calibration)], depth.reliability,
-                depth.queue, 'bad_camera_info')
+                [Way(CameraInfo, 'camera_info', self._on_calibration, latched=True)],
+                depth.reliability, depth.queue, 'bad_camera_info')
             made.pop_all()
         # Wall time: publishers come and go whether or not a simulated clock runs.
         self._timer = node.create_timer(_LOOK_PERIOD_S, self._look, callback_group=node.inputs,
@@ -108,10 +110,11 @@ class LiftingInputs:
         problem = self._node.problems.recent_of(_PROBLEMS, _PROBLEM_WITHIN_S)
         if problem:
             return Health(Level.ERROR, problem, values)
-        for name, what, why in (('depth_in', 'depth image', self.why_no_depth),
-                                ('camera_info_in', 'camera_info', self.why_no_calibration)):
+        for part, name, what, why in (
+                (self._depth, 'depth_in', 'depth image', self.why_no_depth),
+                (self._calibration, 'camera_info_in', 'camera_info', self.why_no_calibration)):
             age_s = self._node.statistics.age_s(name)
-            if age_s is None or age_s > _SILENT_AFTER_S:
+            if age_s is None or age_s > _SILENT_AFTER_S and not part.is_latched:
                 return Health(Level.WARN, f'no {what} comes: {why()}', values)
         if values.get('masks_matched_publishers') == 0:
             return Health(Level.WARN, f'nobody publishes {values["masks_topic"]}: start the mask '
@@ -122,6 +125,9 @@ class LiftingInputs:
         subscription.report_incompatible()
         statistics = self._node.statistics
         age_s = statistics.age_s(f'{name}_in')
+        qos = subscription.qos
+        latched = ('transient local, ' if qos.durability == QoSDurabilityPolicy.TRANSIENT_LOCAL
+                   else '')
         return {
             f'{name}_topic': subscription.topic,
             f'{name}_in': statistics.total(f'{name}_in'),
@@ -129,8 +135,7 @@ class LiftingInputs:
             f'{name}_age_s': '' if age_s is None else f'{age_s:.2f}',
             f'{name}_lost_on_the_way': subscription.lost,
             f'{name}_matched_publishers': subscription.matched,
-            f'{name}_qos': f'{subscription.qos.reliability.name.lower()}, last '
-                           f'{subscription.qos.depth}',
+            f'{name}_qos': f'{qos.reliability.name.lower()}, {latched}last {qos.depth}',
             f'{name}_publishers': ', '.join(subscription.publishers()) or 'none'}
 
     def _subscribe(self, ways: list[Way], reliability: str, queue: int,

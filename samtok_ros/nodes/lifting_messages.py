@@ -78,14 +78,18 @@ class CalibrationReader:
 
     def read(self, message: CameraInfo) -> Calibration:
         """Return the calibration; one that cannot be used says why."""
+        roi = message.roi
+        # A rectified image shows the window of the raw one, so do_rectify changes nothing.
+        window = roi.x_offset, roi.y_offset, roi.width, roi.height
+        binning = message.binning_x, message.binning_y
         key = (message.header.frame_id, message.height, message.width, message.distortion_model,
-               message.binning_x, message.binning_y, *message.k, *message.p, *message.d)
+               *window, *binning, *message.k, *message.p, *message.d)
         if key != self._key:
             self._key, self._camera, self._refusal = key, None, ''
             try:
                 self._camera = CameraModel.from_calibration(
                     ImageSize(message.height, message.width), message.k, message.p, message.d,
-                    message.distortion_model, rectified=self._rectified)
+                    message.distortion_model, rectified=self._rectified).of_window(window, binning)
             except ImageError as error:
                 self._refusal = str(error)
         return Calibration(stamp_to_ns(message.header.stamp), message.header.frame_id, key,

@@ -9,6 +9,7 @@ from rclpy.node import Node
 from samtok_ros.errors import DeviceError
 from samtok_ros.nodes.health import Health, Level
 from samtok_ros.nodes.publishers import OutputPublisher
+from samtok_ros.nodes.raw_subscription import RawSubscription
 from samtok_ros.runtime.memory import gpu_memory, resident_bytes
 from samtok_ros.runtime.problems import ProblemLog
 from samtok_ros.runtime.statistics import Statistics
@@ -19,7 +20,9 @@ _RECENT_S = 10.0
 _GPU_FULL = 0.9
 _FRAMES = ('frames_in', 'frames_processed', 'frames_dropped', 'frames_stale', 'frames_without_goal')
 _INFERENCE = ('answer_failed', 'queue_full', 'decode_failed', 'exception')
-_WORDS = ('tokenizer_mismatch', 'bad_codes', 'size_mismatch', 'no_such_frame', 'bad_words')
+_WORDS = ('tokenizer_mismatch', 'bad_codes', 'size_mismatch', 'no_such_frame', 'bad_words',
+          'bad_words_qos')
+_GOALS = ('malformed_span', 'bad_goal', 'bad_goal_qos', 'goal_with_markers')
 
 
 def inference_health(
@@ -84,14 +87,25 @@ def output_health(
     problem = problems.recent_of(('publish_failed',), _RECENT_S)
     if problem:
         return Health(Level.ERROR, problem, values)
-    problem = problems.recent_of(('target_stale', 'overlay_failed'), _RECENT_S)
+    problem = problems.recent_of(('target_stale', 'overlay_failed', 'bad_output_qos'), _RECENT_S)
     if problem:
         return Health(Level.WARN, problem, values)
     return Health(Level.OK, 'publishing', values)
 
 
-def words_health(statistics: Statistics, problems: ProblemLog) -> Health:
-    """Say whether words were sound, and count every kind of problem so far."""
+def words_health(
+    statistics: Statistics, problems: ProblemLog, *inputs: RawSubscription | None,
+) -> Health:
+    """Say whether words were sound, and count every kind of problem so far.
+
+    Args:
+        statistics: of the node.
+        problems: of the node.
+        inputs: of goals and words, None while there is none.
+    """
+    for one in inputs:
+        if one is not None:
+            one.report_incompatible()
     values: dict[str, object] = {name: statistics.total(name) for name in
                                  ('words', 'words_in', 'words_dropped', 'malformed_spans')}
     values.update(problems.counts())
@@ -99,7 +113,7 @@ def words_health(statistics: Statistics, problems: ProblemLog) -> Health:
     problem = problems.recent_of(_WORDS, _RECENT_S)
     if problem:
         return Health(Level.ERROR, problem, values)
-    problem = problems.recent_of(('malformed_span', 'bad_goal', 'goal_with_markers'), _RECENT_S)
+    problem = problems.recent_of(_GOALS, _RECENT_S)
     if problem:
         return Health(Level.WARN, problem, values)
     return Health(Level.OK, 'all words are sound', values)

@@ -86,7 +86,7 @@ class OutputPublisher:
             lacking = sorted({policy for info in infos if full_name(info) in names
                               for policy in self._lacks(info.qos_profile)})
             self._problems.report(
-                'incompatible_qos', f'subscription of {", ".join(names)} on {self.topic} asks for '
+                'bad_output_qos', f'subscription of {", ".join(names)} on {self.topic} asks for '
                 f'{" and ".join(lacking)} that is not offered: nothing arrives there. Ask for less '
                 f'there, or set qos_overrides.{self.topic}.publisher.{lacking[0]} here')
 

@@ -48,7 +48,7 @@ class RawSubscription:
             qos: default; history, depth and reliability can be overridden by parameters.
             group: callback group of the handler.
             problems: told of damaged and refused messages and of QoS that does not fit.
-            problem: kind under which they are counted.
+            problem: kind under which they are counted; those of QoS have _qos behind it.
         Raises:
             ConfigError: the QoS overrides cannot be used.
         """
@@ -128,7 +128,7 @@ class RawSubscription:
         if named or self._looks >= _LOOKS_FOR_A_NAME:
             self._reported |= named or culprits
             self._problems.report(
-                'incompatible_qos', f'publisher {", ".join(sorted(named or culprits))} on '
+                f'{self._problem}_qos', f'publisher {", ".join(sorted(named or culprits))} on '
                 f'{self.topic} offers incompatible {self._policy}: nothing arrives from it')
 
     def _on_bytes(self, data: bytes) -> None:

@@ -217,9 +217,10 @@ def _misfit(masks: MaskSet, depth: DepthImage, calibration: Calibration) -> str:
         if frame_id != masks.frame_id:
             return (f'the {what} is of frame {frame_id!r}, the image of {masks.frame_id!r}: use '
                     'depth that is aligned to the colour camera, and its camera_info')
-    for what, size in (('depth image', depth.size), ('camera_info', calibration.camera.size)):
+    for what, size, more in (('depth image', depth.size, ''), (
+            'camera_info', calibration.camera.size, ' after its roi and binning')):
         if size != masks.size:
-            return (f'the {what} is {size.width} x {size.height}, the image '
+            return (f'the {what} is {size.width} x {size.height}{more}, the image '
                     f'{masks.size.width} x {masks.size.height}: use depth that is aligned to the '
                     'colour camera, and its camera_info')
     return ''

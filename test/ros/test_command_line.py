@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node says about a command line or a parameter file that cannot be used."""
 
-import harness  # noqa: F401  (skips where ROS 2 is missing)
+import harness
 import pytest
+import rclpy
+from rclpy.context import Context
 
+from samtok_ros.bring_up.parameter_file import check_parameter_file
 from samtok_ros.errors import ConfigError
 from samtok_ros.nodes.command_line import parameter_files, start_ros
 
@@ -31,6 +34,28 @@ def test_start_when_a_parameter_file_is_wrong_then_one_line_says_what_to_write(
         start_ros(['node', '--ros-args', '--params-file', str(path)])
     assert '\n' not in str(error.value)
     assert 'mine.yaml' in str(error.value)
+
+
+def test_sections_when_ros_reads_them_then_those_that_reach_no_node_are_those_we_tell_of(tmp_path):
+    sections = ('lifting', '/lifting', 'samtok/lifting', '/left/lifting', '/**/lifting',
+                '**/lifting', '/*/lifting', '/*/*/lifting', '/samtok/*/lifting',
+                '/samtok/**/lifting', '/left/*/lifting', '/**/eye/lifting')
+    with harness.own_domain() as domain:
+        for number, section in enumerate(sections):
+            path = tmp_path / f'{number}.yaml'
+            path.write_text(f'"{section}":\n  ros__parameters: {{queue: 2}}\n')
+            context = Context()
+            rclpy.init(args=['--ros-args', '--params-file', str(path)], context=context,
+                       domain_id=domain)
+            for namespace in ('/samtok', '/left/eye'):
+                node = rclpy.create_node(
+                    'lifting', namespace=namespace, context=context,
+                    start_parameter_services=False,
+                    automatically_declare_parameters_from_overrides=True)
+                is_told = bool(check_parameter_file(path, namespace))
+                assert is_told is not node.has_parameter('queue'), (section, namespace)
+                node.destroy_node()
+            context.shutdown()
 
 
 @pytest.mark.parametrize('arguments, message', [

@@ -15,6 +15,7 @@ from harness import (
     Scene,
     best_effort,
     image_message,
+    latched,
     pixels,
     reliable,
     set_stamp,
@@ -125,6 +126,21 @@ def test_diagnostics_when_qos_does_not_fit_then_publisher_and_policy_are_named(w
     values = no_image_reason(world, '/samtok/peer')
     assert 'INCOMPATIBLE' in values['publishers']
     program.wait_for_log('publisher /samtok/peer on /samtok/image offers incompatible reliability')
+
+
+def test_diagnostics_when_qos_of_a_goal_or_a_reader_does_not_fit_then_the_images_are_not_blamed(
+        world):
+    world.start('perception')
+    no_image_reason(world, 'nobody publishes /samtok/image')
+    world.peer.publisher(Goal, 'goal', best_effort(), wait=False)
+    level, text, values = world.peer.health('grounding', 'words', lambda found: found[0])
+    assert level == 1 and values['bad_goal_qos'] == '1'
+    assert text.startswith('publisher /samtok/peer on /samtok/goal offers incompatible')
+    assert 'nobody publishes /samtok/image' in world.peer.health('grounding', 'input')[1]
+    world.peer.listen(MaskWords, 'mask_words', latched())
+    level, text, _ = world.peer.health('grounding', 'output', lambda found: found[0])
+    assert level == 1 and 'on /samtok/mask_words asks for durability' in text
+    assert 'nobody publishes /samtok/image' in world.peer.health('grounding', 'input')[1]
 
 
 def test_qos_override_when_given_then_the_input_uses_it(world):

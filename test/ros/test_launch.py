@@ -79,13 +79,13 @@ def perception(read):
     return read('perception.launch.py')
 
 
-def started(module, **changed):
+def started(module, pushed=None, **changed):
     """Return namespace action and nodes that arguments lead to."""
     values = {argument.name: argument.default for argument in ARGUMENTS} | {
         'params_file': str(ROOT / 'config' / 'default.yaml')} | changed
     give(module, values)
     module.shared_file = lambda name: SimpleNamespace(perform=lambda _: f'/share/{name}')
-    (group,) = module.start_nodes(None)
+    (group,) = module.start_nodes(SimpleNamespace(launch_configurations=pushed or {}))
     push, *nodes = group.args[0]
     return push, nodes
 
@@ -139,6 +139,20 @@ def test_nodes_when_the_parameter_file_is_wrong_then_nothing_is_started(percepti
     path.write_text('/**:\n  ros__parameters: {max_rate_hz: 1}\n')
     with pytest.raises(ConfigError, match='Write 1.0'):
         started(perception, params_file=str(path))
+
+
+@pytest.mark.parametrize('namespace, pushed, section, is_told', [
+    ('samtok', {}, 'samtok/grounding', False), ('samtok', {}, 'left/grounding', True),
+    ('samtok', {'ros_namespace': '/left'}, 'left/samtok/grounding', False),
+    ('samtok', {'ros_namespace': '/left'}, 'samtok/grounding', True),
+    ('/right', {'ros_namespace': '/left'}, 'right/grounding', False)])
+def test_nodes_when_a_section_is_for_another_namespace_then_a_warning_names_ours(
+        perception, tmp_path, namespace, pushed, section, is_told):
+    path, said = tmp_path / 'mine.yaml', []
+    path.write_text(f'{section}:\n  ros__parameters: {{max_rate_hz: 1.0}}\n')
+    perception.get_logger = lambda name: SimpleNamespace(warning=said.append)
+    started(perception, pushed, params_file=str(path), namespace=namespace)
+    assert ['is without effect' in text for text in said] == [True] * is_told
 
 
 # The others

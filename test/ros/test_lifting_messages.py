@@ -18,6 +18,7 @@ from samtok_ros.nodes.cloud_messages import flat_cloud, organised_cloud
 from samtok_ros.nodes.lifted_messages import Ages, outcome_to_message, pose_of, to_detections_3d
 from samtok_ros.nodes.lifting_messages import CalibrationReader, masks_to_set
 from samtok_ros.nodes.vision_messages import vision_types
+from samtok_ros.regions import ImageSize
 from samtok_ros.runtime.lifting_records import Outcome
 from samtok_ros.runtime.records import Origin, Status
 from samtok_ros.settings.lifting import PointSettings, QualitySettings
@@ -66,6 +67,23 @@ def test_calibration_when_equal_messages_come_then_the_camera_is_read_once():
     p = [150.0, *info_message(0).p[1:5], 150.0, *info_message(0).p[6:]]
     rectified = CalibrationReader(rectified=True).read(info_message(START_NS, p=p, d=[0.1] * 5))
     assert rectified.camera.matrix[0, 0] == 150.0 and rectified.camera.distortion is None
+
+
+def test_calibration_when_it_has_a_roi_and_binning_then_they_count_and_a_change_is_another_one():
+    message = info_message(START_NS)
+    message.binning_x = message.binning_y = 2
+    reader = CalibrationReader(rectified=False)
+    first = reader.read(message)
+    assert (first.camera.size, first.camera.matrix[0, 0]) == (ImageSize(120, 160), 150.0)
+    roi = message.roi
+    roi.x_offset, roi.y_offset, roi.width, roi.height, roi.do_rectify = 20, 10, 200, 100, True
+    second = reader.read(message)
+    assert second.camera.size == ImageSize(50, 100) and second.key != first.key
+    assert list(second.camera.matrix[:2, 2]) == [(159.5 - 20) / 2, (119.5 - 10) / 2]
+    rectified = CalibrationReader(rectified=True).read(message)
+    assert (rectified.camera.matrix == second.camera.matrix).all()
+    roi.x_offset = 200
+    assert 'region of interest that is not on its sensor' in reader.read(message).refusal
 
 
 def test_clouds_when_made_then_flat_ones_are_dense_and_organised_ones_have_a_point_per_pixel():

@@ -13,13 +13,14 @@ from lifting_bench import (
     MASK,
     LiftingBench,
     depth_message,
+    info_message,
     make_lifting,
     points_of,
     region,
     set_header,
 )
 from lifting_scene import SIZE, TOP_M
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from visualization_msgs.msg import Marker
 
 from samtok_ros.image.depth_codec import DEPTH_FORMAT, depth_to_compressed
@@ -187,6 +188,24 @@ def test_inputs_when_publishers_differ_then_each_is_heard_as_reliably_as_it_offe
     offered('depth_qos', 'reliable, last 10')
     bench.connect()
     assert bench.lift(START_NS).status == LiftedTarget.OK
+
+
+def test_calibration_when_it_was_latched_before_we_came_then_it_is_heard_and_is_enough(
+        world, monkeypatch):
+    info = world.peer.publisher(CameraInfo, 'camera_info', latched(), wait=False)
+    info.publish(info_message(START_NS))
+    with running_nodes(world.domain, {'autostart': True}, make_lifting) as nodes:
+        world.peer.value('lifting', 'input', 'camera_info_in', lambda count: count == '1')
+        world.peer.value('lifting', 'input', 'camera_info_qos',
+                         lambda text: text == 'reliable, transient local, last 10')
+        monkeypatch.setattr(nodes['lifting'].statistics, 'age_s',
+                            lambda name: 99.0 if name == 'camera_info_in' else 0.0)
+        world.peer.health('lifting', 'input', lambda found: 'nobody publishes /samtok/masks'
+                          in found[1])
+        world.peer.publisher(CameraInfo, 'camera_info', reliable(10), wait=False)
+        world.peer.value('lifting', 'input', 'camera_info_qos',
+                         lambda text: text == 'reliable, last 10')
+        world.peer.health('lifting', 'input', lambda found: 'no camera_info comes' in found[1])
 
 
 def test_answers_when_tracking_is_ahead_then_targets_never_go_back_in_time(bench):

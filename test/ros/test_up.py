@@ -143,11 +143,13 @@ def test_up_when_a_setting_is_wrong_then_it_ends_with_the_line_of_the_node(free_
 
 def test_up_when_a_section_is_misspelt_then_it_warns_and_starts(world):
     path = world.folder / 'mine.yaml'
-    path.write_text('/**/groundng:\n  ros__parameters: {max_rate_hz: 1.0}\n')
+    path.write_text('/**/groundng:\n  ros__parameters: {max_rate_hz: 1.0}\n'
+                    'lifting:\n  ros__parameters: {queue: 2}\n')
     up = Up(world, '--params-file', str(path), '--split', 'grounding', '--no-autostart')
     up.wait_for_log('unconfigured; to start')
     assert 'samtok: warning: ' in up.log()
     assert 'perhaps grounding is meant' in up.log()
+    assert 'write /**/lifting or /samtok/lifting' in up.log()
     assert up.pids('mask_tokenizer') == []
     assert up.stop(signal.SIGTERM) == 0
 

@@ -21,7 +21,7 @@ from launch_ros.substitutions import FindPackageShare
 from launch import LaunchContext, LaunchDescription
 from samtok_ros.bring_up.arguments import ARGUMENTS, Argument
 from samtok_ros.bring_up.parameter_file import check_parameter_file
-from samtok_ros.bring_up.programs import RESPAWN_DELAY_S, Program, programs_to_start
+from samtok_ros.bring_up.programs import RESPAWN_DELAY_S, Program, check_model, programs_to_start
 
 
 def shared_file(name: str) -> PathJoinSubstitution:
@@ -47,6 +47,7 @@ def start_nodes(context: LaunchContext) -> list[GroupAction]:
     for warning in check_parameter_file(Path(values['params_file']), namespace):
         get_logger('samtok_ros').warning(warning)
     programs = programs_to_start(values, lambda name: shared_file(name).perform(context))
+    check_model(values)
     # Pushed, so that whoever includes this file can push another namespace in front.
     return [GroupAction([PushRosNamespace(values['namespace']),
                          *(node_of(program, values) for program in programs)])]

@@ -11,6 +11,7 @@ from samtok_ros.bring_up.arguments import changed_parameters, check_arguments
 from samtok_ros.bring_up.installed import PACKAGE
 from samtok_ros.errors import ConfigError
 from samtok_ros.interface.ros_names import BOTH, GROUNDING, LIFTING
+from samtok_ros.model_directory import resolve_model
 
 DEFAULT_NAMESPACE = 'samtok'
 RESPAWN_DELAY_S = 2.0
@@ -78,6 +79,18 @@ def programs_to_start(values: Mapping[str, str], shared: Callable[[str], str]) -
             remappings=tuple((f'/{DEFAULT_NAMESPACE}/{topic}', f'/{namespace}/{topic}')
                              for topic in SHOWN_TOPICS if namespace != DEFAULT_NAMESPACE)))
     return programs
+
+
+def check_model(values: Mapping[str, str]) -> None:
+    """Look for a model that an argument names: nodes would start, and stay unconfigured.
+
+    Args:
+        values: of all arguments, by name.
+    Raises:
+        CheckpointError: it is not on this machine.
+    """
+    if values['model'] and values['backend'] != 'fake':
+        resolve_model(values['model'])
 
 
 def _parts(values: Mapping[str, str]) -> tuple[str, ...]:

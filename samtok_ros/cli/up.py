@@ -45,10 +45,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: an argument or the parameter file is wrong, or a program is not installed.
+        CheckpointError: the model is not on this machine.
     """
     from samtok_ros.bring_up.installed import find_program, find_shared
     from samtok_ros.bring_up.parameter_file import check_parameter_file
-    from samtok_ros.bring_up.programs import RESPAWN_DELAY_S, command_line, programs_to_start
+    from samtok_ros.bring_up.programs import (
+        RESPAWN_DELAY_S,
+        check_model,
+        command_line,
+        programs_to_start,
+    )
     from samtok_ros.bring_up.supervisor import Command, Supervisor
 
     values = {argument.name: _value(argument, getattr(arguments, argument.name), find_shared)
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     programs = programs_to_start(values, lambda name: str(find_shared(name)))
     for warning in check_parameter_file(Path(values['params_file']), values['namespace']):
         print(f'samtok: warning: {warning}', file=sys.stderr)
+    check_model(values)
     commands = [Command(program.executable, command_line(program, values, find_program),
                         program.needed) for program in programs]
     return Supervisor(commands, _say, RESPAWN_DELAY_S if arguments.respawn else None).run()

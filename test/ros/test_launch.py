@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from samtok_ros.bring_up.arguments import ARGUMENTS
-from samtok_ros.errors import ConfigError
+from samtok_ros.errors import CheckpointError, ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / 'launch'
@@ -139,6 +139,12 @@ def test_nodes_when_the_parameter_file_is_wrong_then_nothing_is_started(percepti
     path.write_text('/**:\n  ros__parameters: {max_rate_hz: 1}\n')
     with pytest.raises(ConfigError, match='Write 1.0'):
         started(perception, params_file=str(path))
+
+
+def test_nodes_when_the_model_is_not_there_then_nothing_is_started(perception):
+    with pytest.raises(CheckpointError, match='there is no such model'):
+        started(perception, model='tabeltop')
+    assert started(perception, model='tabeltop', backend='fake')
 
 
 @pytest.mark.parametrize('namespace, pushed, section, is_told', [

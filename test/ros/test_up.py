@@ -141,6 +141,13 @@ def test_up_when_a_setting_is_wrong_then_it_ends_with_the_line_of_the_node(free_
     assert 'is started' not in up.log()
 
 
+def test_up_when_the_model_is_not_there_then_nothing_is_started(free_world):
+    up = Up(free_world, '--model', 'tabeltop', '--backend', 'torch')
+    assert up.process.wait(60) == 2
+    assert "there is no such model: expected 'tabletop', a directory" in up.log()
+    assert 'is started' not in up.log()
+
+
 def test_up_when_a_section_is_misspelt_then_it_warns_and_starts(world):
     path = world.folder / 'mine.yaml'
     path.write_text('/**/groundng:\n  ros__parameters: {max_rate_hz: 1.0}\n'

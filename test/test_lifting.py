@@ -45,6 +45,35 @@ def test_rays_when_the_lens_is_wide_then_right_into_the_corners():
     assert np.abs(camera.project(points) - np.column_stack([columns, rows])).max() < 0.01
 
 
+def test_rays_when_an_equidistant_lens_is_ideal_then_the_radius_is_the_angle():
+    camera = CameraModel.from_calibration(SIZE, K, P, (0.0,) * 4, 'equidistant')
+    radius_px = np.array([0.0, 60.0, 150.0])
+    rays = camera.rays(np.full(3, 119.5), 159.5 + radius_px)
+    assert np.allclose(rays[:, 0], np.tan(radius_px / 300.0)) and np.allclose(rays[:, 1], 0.0)
+    rectified = CameraModel.from_calibration(SIZE, K, P, (), 'equidistant', rectified=True)
+    assert rectified.distortion is None
+
+
+@pytest.mark.parametrize('binning', [(0, 0), (1, 1), (2, 2), (4, 2)])
+@pytest.mark.parametrize('window', [(0, 0, 0, 0), (40, 24, 160, 120), (0, 120, 320, 120)])
+def test_camera_model_when_of_a_window_then_each_pixel_looks_as_on_the_whole_sensor(
+        window, binning):
+    whole = CameraModel.from_calibration(SIZE, K, P, (-0.2, 0.05, 0.001, 0.002, 0.0), 'plumb_bob')
+    camera = whole.of_window(window, binning)
+    width, height = window[2:] if any(window) else (320, 240)
+    across, down = (count or 1 for count in binning)
+    assert camera.size == ImageSize(height // down, width // across)
+    rows, columns = np.array([0.0, 3.0, 50.0]), np.array([0.0, 5.0, 30.0])
+    seen = whole.rays(rows * down + window[1], columns * across + window[0])
+    assert np.allclose(camera.rays(rows, columns), seen, atol=1e-9)
+
+
+@pytest.mark.parametrize('window', [(0, 0, 321, 240), (161, 0, 160, 240), (8, 8, 0, 0)])
+def test_camera_model_when_the_window_is_not_on_the_sensor_then_refused(window):
+    with pytest.raises(ImageError, match='expected one within 320 x 240, got .*before binning'):
+        CAMERA.of_window(window, (0, 0))
+
+
 def test_camera_model_when_rectified_then_the_projection_matrix_counts():
     wide = (150.0, *P[1:5], 150.0, *P[6:])
     camera = CameraModel.from_calibration(SIZE, K, wide, (0.3, 0.1, 0, 0, 0), 'plumb_bob',
@@ -57,6 +86,7 @@ def test_camera_model_when_rectified_then_the_projection_matrix_counts():
     (K, (0.1,) * 5, 'fancy', "'fancy' with 5 coefficients"),
     (K, (0.1,) * 3, 'plumb_bob', "'plumb_bob' with 3 coefficients"),
     (K, (float('nan'),) * 5, 'plumb_bob', 'D has numbers that are none'),
+    (K, (), 'equidistant', "'equidistant' with 0 coefficients"),
 ])
 def test_camera_model_when_calibration_is_unusable_then_says_why(k, d, model, named):
     with pytest.raises(ImageError, match=named):
@@ -132,6 +162,13 @@ def marks(x, y, count=400, seed=0):
     return np.random.default_rng(seed).uniform([x[0], y[0]], [x[1], y[1]], (count, 2))
 
 
+def chosen_of(footprint_m, pixel_m=0.001, depth_m=None):
+    """What main_part keeps of marks seen from above: 2 mm a pixel, x from -0.15 and y from 0.7."""
+    pixels = np.clip((footprint_m - [-0.15, 0.7])[:, ::-1] / 0.002, 0, 199).astype(int)
+    depth_m = np.ones((200, 200), np.float32) if depth_m is None else depth_m
+    return main_part(footprint_m, pixel_m, pixels, depth_m)
+
+
 @pytest.mark.parametrize('other, belongs', [
     (marks((0.06, 0.09), (0.80, 0.83), 150), False),     # beside it, 2 cm apart
     (marks((-0.03, 0.03), (0.83, 0.86), 150), True),     # the inside of a bowl behind its rim
@@ -141,14 +178,25 @@ def marks(x, y, count=400, seed=0):
     ids=['beside', 'inside', 'behind', 'touching', 'far away'])
 def test_main_part_when_a_mask_has_two_then_only_what_is_of_the_larger_thing(other, belongs):
     front = marks((-0.04, 0.04), (0.79, 0.81))
-    chosen = main_part(np.concatenate([front, other]), pixel_m=0.001)
+    chosen = chosen_of(np.concatenate([front, other]))
     assert chosen[:400].all() and (chosen[400:] == belongs).all()
-    assert main_part(np.empty((0, 2)), np.nan).shape == (0,)
+    assert chosen_of(np.empty((0, 2)), np.nan).shape == (0,)
 
 
 def test_main_part_when_pixels_are_coarse_then_neighbours_still_hang_together():
     grid = np.stack(np.meshgrid(np.arange(20) * 0.05, np.arange(9) * 0.15), axis=-1).reshape(-1, 2)
-    assert main_part(grid, pixel_m=0.05).all()
+    assert chosen_of(grid, pixel_m=0.05).all()
+
+
+@pytest.mark.parametrize('between_m, belongs', [(0.7, True), (0.995, False), (1.3, False),
+                                                (np.nan, False)])
+def test_main_part_when_something_nearer_is_seen_between_two_then_they_are_one(between_m, belongs):
+    depth = np.ones((200, 200), np.float32)
+    depth[:, 97:103] = between_m
+    both = np.concatenate([marks((-0.08, 0.03), (0.8, 0.83)),
+                           marks((0.07, 0.13), (0.8, 0.83), 150)])
+    chosen = chosen_of(both, depth_m=depth)
+    assert chosen[:400].all() and (chosen[400:] == belongs).all()
 
 
 def test_lift_target_when_the_mask_spills_over_to_a_neighbour_then_the_box_is_that_of_the_target():
@@ -334,6 +382,10 @@ def test_lift_target_when_there_is_nothing_to_lift_then_explicit_and_without_poi
     blind = lift_target(mask, np.full_like(depth, np.nan), CAMERA, *SETTINGS)
     assert blind.status is LiftStatus.NO_DEPTH and blind.box is None
     assert blind.depth_share == 0 and np.isnan(blind.depth_spread_m)
+    noise = np.random.default_rng(0).uniform(0.2, 4.0, depth.shape).astype(np.float32)
+    scattered = lift_target(mask, noise, CAMERA, PointSettings(), QualitySettings(min_points=1))
+    assert scattered.status is LiftStatus.TOO_FEW_POINTS
+    assert 'hang together' in scattered.message
     few = np.zeros_like(mask)
     cv2.circle(few.view(np.uint8), (160, 120), 2, 1, -1)
     assert lift_target(few, depth, CAMERA, *SETTINGS).status is LiftStatus.TOO_FEW_POINTS

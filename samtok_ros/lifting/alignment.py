@@ -3,7 +3,8 @@
 
 What stands on a plane rises above it where its mask is, and not around it. If that is clearly more
 so a few pixels to the side, depth and colour do not belong together: the calibration between the
-cameras is wrong, the depth image is not aligned, or something moved in between.
+cameras is wrong, the depth image is not aligned, or something moved in between. A mask in which
+nothing rises says nothing: a card beside a carton looks the same.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from samtok_ros.lifting.support_plane import SupportPlane
 
 _MIN_RISE_M = 0.008
 _NOISE_SIGMAS = 4.0
+# This share of a mask must rise, by so much more than a lid that is nearly flat does in noise.
+_MIN_SHARE = 0.05
+_CLEARLY = 1.5
 _MIN_FIT = 0.5
 _BETTER_BY = 0.23
 _REACH_PX = 44
@@ -69,12 +73,16 @@ def measure_alignment(
     ring = cv2.dilate(inside, _square(_GAP_PX + _RING_PX)) - cv2.dilate(inside, _square(_GAP_PX))
     steps = -(-_REACH_PX // step)
     reach = steps * step
-    raised, known = (part[::step, ::step] for part in _raised(
-        depth_m, camera, support, (top - reach, left - reach, top + height + reach,
-                                   left + width + reach)))
+    heights = _heights(depth_m, camera, support, (
+        top - reach, left - reach, top + height + reach, left + width + reach))[::step, ::step]
+    rise = max(_MIN_RISE_M, _NOISE_SIGMAS * support.noise_m)
+    raised = (heights > rise).astype(np.float32)
+    known = np.isfinite(heights).astype(np.float32)
     fit = _share(raised, known, inside) - _share(raised, known, ring)
     here, best = float(fit[steps, steps]), float(fit.max())
-    if best < _MIN_FIT or best - here < _BETTER_BY:
+    own = heights[steps:steps + inside.shape[0], steps:steps + inside.shape[1]][inside > 0]
+    is_flat = np.count_nonzero(own > _CLEARLY * rise) < _MIN_SHARE * own.size
+    if best < _MIN_FIT or best - here < _BETTER_BY or is_flat:
         return Alignment(here, best, (0, 0))
     offsets = np.indices(fit.shape) - steps
     distance = np.where(fit > best - 0.02, np.hypot(*offsets), np.inf)
@@ -96,11 +104,11 @@ def _square(radius_px: int) -> np.ndarray:
     return np.ones((2 * radius_px + 1,) * 2, np.uint8)
 
 
-def _raised(
+def _heights(
     depth_m: np.ndarray, camera: CameraModel, support: SupportPlane,
     window: tuple[int, int, int, int],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return float32 maps of a window: 1 where a reading rises above the plane, 1 where one is.
+) -> np.ndarray:
+    """Return float32 heights above the plane in a window, metres; NaN where nothing is known.
 
     Pixels outside the image count as unknown.
     """
@@ -110,10 +118,6 @@ def _raised(
     rows, columns = np.nonzero(np.isfinite(depth_m[inside]))
     rows, columns = rows + inside[0].start, columns + inside[1].start
     depths = depth_m[rows, columns].astype(np.float64)
-    heights = support.heights(camera.points(rows, columns, depths))
-    up = heights > max(_MIN_RISE_M, _NOISE_SIGMAS * support.noise_m)
-    raised = np.zeros((bottom - top, right - left), np.float32)
-    known = np.zeros_like(raised)
-    known[rows - top, columns - left] = 1
-    raised[rows[up] - top, columns[up] - left] = 1
-    return raised, known
+    heights = np.full((bottom - top, right - left), np.nan, np.float32)
+    heights[rows - top, columns - left] = support.heights(camera.points(rows, columns, depths))
+    return heights

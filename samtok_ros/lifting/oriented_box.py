@@ -17,8 +17,11 @@ from samtok_ros.lifting.support_plane import UP_OF_CAMERA, SupportPlane, plane_a
 _LOW, _HIGH = 1.0, 99.0
 _MIN_POINTS = 20
 _MIN_EXTENT_M = 0.002
-# Cosine of the angle between view and vertical from which on sides are too foreshortened to count.
-_FROM_ABOVE = 0.82
+# A side that would look shorter than this is not missed: it may be lost in the rim. Nor is one that
+# narrows downwards by this angle, or is short against what is seen above it: that of a ball.
+_UNSEEN_M = 0.01
+_NARROWS = np.radians(5)
+_UNSEEN_SHARE = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,7 @@ def fit_box(
     up = UP_OF_CAMERA if support is None else support.normal
     heights = points_m @ up + (0.0 if support is None else support.offset_m)
     low, high = np.percentile(heights, (_LOW, _HIGH))
-    completed = support is not None and _stands(points_m, up, low, high)
+    completed = support is not None and _stands(points_m, up, low, high, rim_m)
     if completed:
         low = 0.0
     level = np.stack(plane_axes(up))
@@ -96,14 +99,19 @@ def quaternion_xyzw(rotation: np.ndarray) -> tuple[float, float, float, float]:
     return float(x), float(y), float(z), float(w)
 
 
-def _stands(points_m: np.ndarray, up: np.ndarray, low: float, high: float) -> bool:
-    """Tell whether a thing stands on the plane: its sides reach down, or cannot be seen.
+def _stands(
+    points_m: np.ndarray, up: np.ndarray, low: float, high: float, rim_m: float,
+) -> bool:
+    """Tell whether a thing stands on the plane: its sides reach down, or could not be seen.
 
-    What floats clearly above the plane, in a gripper or on another thing, is not pulled down.
+    What floats clearly above the plane, in a gripper or on another thing, is not pulled down: the
+    side that it would have down to the plane would be seen, and is not. Seen from straight above
+    nobody can tell; then it stands.
     """
     middle = points_m.mean(axis=0)
-    from_above = -(middle @ up) / np.linalg.norm(middle)
-    return bool(low < 0.5 * high or from_above > _FROM_ABOVE)
+    down = np.arcsin(np.clip(-(middle @ up) / np.linalg.norm(middle), 0, 1))
+    missing = low * max(np.cos(down + _NARROWS), 0)
+    return bool(low < 0.5 * high or missing < _UNSEEN_M + rim_m + _UNSEEN_SHARE * (high - low))
 
 
 def _holding(

@@ -9,11 +9,13 @@ import numpy as np
 from samtok_ros.lifting.alignment import Alignment, measure_alignment
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.oriented_box import OrientedBox, fit_box
-from samtok_ros.lifting.support_plane import UP_OF_CAMERA, SupportPlane, find_support
+from samtok_ros.lifting.support_plane import SupportPlane, find_support
 from samtok_ros.lifting.target_points import TargetPoints, check_sizes, lift_mask
 from samtok_ros.settings.lifting import PointSettings, QualitySettings
 
 _MILLIMETRE_SCALE = 100.0
+# When less of what has depth hangs together, it is not known which part of the mask is the thing.
+_MIN_MAIN_SHARE = 1 / 3
 
 
 class LiftStatus(IntEnum):
@@ -88,8 +90,7 @@ def lift_target(
     """
     check_sizes(mask, depth_m, camera)
     support = find_support(mask, depth_m, camera)
-    up = UP_OF_CAMERA if support is None else support.normal
-    surface = lift_mask(mask, depth_m, camera, points, up)
+    surface = lift_mask(mask, depth_m, camera, points, support)
     status, message = _judge_readings(surface, points, quality)
     if status != LiftStatus.OK:
         return LiftedTarget(status, message, surface, None, None, None)
@@ -121,6 +122,10 @@ def _judge_readings(
         return LiftStatus.TOO_FEW_POINTS, (
             f'{counts.kept} points are left of {counts.mask} pixels, expected at least '
             f'{quality.min_points}')
+    if counts.kept < _MIN_MAIN_SHARE * (readings - counts.out_of_range):
+        return LiftStatus.TOO_FEW_POINTS, (
+            f'only {counts.kept} of {readings - counts.out_of_range} pixels with depth hang '
+            'together: the mask covers several things, or depth is noise')
     return LiftStatus.OK, ''
 
 

@@ -4,7 +4,7 @@
 Depth cameras average across edges, so that the rim of a thing trails off towards what is behind
 it; and a mask may have splinters on other things. Three steps remove such points, and each says how
 many: the mask is eroded, pixels whose depth jumps against their neighbours go, and so does what
-lies far from the rest: in depth, in splinters of the mask, or on another thing.
+lies apart from the rest: in depth, in splinters of the mask, or on another thing.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,19 @@ import numpy as np
 from samtok_ros.errors import ImageError
 from samtok_ros.lifting.camera_model import CameraModel
 from samtok_ros.lifting.main_part import main_part
-from samtok_ros.lifting.support_plane import UP_OF_CAMERA, plane_axes
+from samtok_ros.lifting.support_plane import UP_OF_CAMERA, SupportPlane, plane_axes
 from samtok_ros.settings.lifting import PointSettings
 
 # A point this near to the median is never called an outlier: most things one can grasp are smaller.
 _ALWAYS_KEPT_M = 0.08
 _SIGMAS = 5.0
 _MAD_TO_SIGMA = 1.4826
+# The rest of a longer thing follows on it without a gap: no step of this width with fewer points.
+# Table does so too, where a mask has spilled over its rim; but it does not rise from itself.
+_STEP_M = 0.02
+_STEP_SHARE = 0.003
+_MIN_RISE_M = 0.008
+_NOISE_SIGMAS = 4.0
 # Depth noise grows with distance; a jump of this share of the depth is none.
 _JUMP_SHARE = 0.015
 _KEPT_SHARE_OF_EROSION = 0.3
@@ -65,7 +71,7 @@ class TargetPoints:
 
 def lift_mask(
     mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel, settings: PointSettings,
-    up: np.ndarray = UP_OF_CAMERA,
+    support: SupportPlane | None = None,
 ) -> TargetPoints:
     """Lift a mask with the depth image of its own stamp.
 
@@ -74,7 +80,7 @@ def lift_mask(
         depth_m: (H, W) float32 metres along the optical axis, NaN for no reading.
         camera: calibration of both.
         settings: how points are chosen.
-        up: (3,) away from the support, optical frame.
+        support: plane around the thing.
     Returns:
         The points that are left; none is a result too.
     Raises:
@@ -86,10 +92,14 @@ def lift_mask(
     in_range = has_depth & (depth_m >= settings.min_depth_m) & (depth_m <= settings.max_depth_m)
     smooth = in_range & ~on_edges(depth_m, settings.jump_m)
     whole = smooth & without_splinters(mask)
-    rows, columns = np.nonzero(whole & _near_the_rest(depth_m, whole))
+    rows, columns = np.nonzero(whole)
     points_m = camera.points(rows, columns, depth_m[rows, columns].astype(np.float64))
+    near = _near_the_rest(points_m, support)
+    points_m, rows, columns = points_m[near], rows[near], columns[near]
     median = float(np.median(depth_m[has_depth])) if has_depth.any() else float('nan')
-    kept = main_part(points_m @ np.stack(plane_axes(up)).T, median / float(camera.matrix[0, 0]))
+    up = UP_OF_CAMERA if support is None else support.normal
+    kept = main_part(points_m @ np.stack(plane_axes(up)).T, median / float(camera.matrix[0, 0]),
+                     np.column_stack([rows, columns]), depth_m)
     stages = [*(int(np.count_nonzero(part)) for part in
                 (mask, inner, has_depth, in_range, smooth)), int(np.count_nonzero(kept))]
     removed = [before - after for before, after in zip(stages, stages[1:], strict=False)]
@@ -119,7 +129,8 @@ def erode(mask: np.ndarray, pixels: int) -> tuple[np.ndarray, int]:
 def without_splinters(mask: np.ndarray) -> np.ndarray:
     """Leave out the parts of a mask that are small against its largest one.
 
-    What something in front cuts in two stays whole: its parts are of comparable size.
+    What something in front cuts in two stays here as long as its parts are of comparable size;
+    which of them are one thing is found out later.
 
     Returns:
         (H, W) bool: the mask, perhaps a little more, without its splinters.
@@ -142,15 +153,30 @@ def on_edges(depth_m: np.ndarray, jump_m: float) -> np.ndarray:
     return (np.abs(filled - middle) > threshold) & (middle > 0)
 
 
-def _near_the_rest(depth_m: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Mark the pixels whose depth is near that of the others, by the median absolute deviation."""
-    values = depth_m[chosen]
-    if not len(values):
-        return chosen
-    centre = np.median(values)
-    spread = _MAD_TO_SIGMA * np.median(np.abs(values - centre))
-    with np.errstate(invalid='ignore'):
-        return np.abs(depth_m - centre) <= max(_ALWAYS_KEPT_M, _SIGMAS * spread)
+def _near_the_rest(points_m: np.ndarray, support: SupportPlane | None) -> np.ndarray:
+    """Mark (N,) the points whose depth is near that of the others, or follows without a gap.
+
+    What follows must rise from the support.
+    """
+    if not len(points_m):
+        return np.zeros(0, np.bool_)
+    away = points_m[:, 2] - np.median(points_m[:, 2])
+    reach = max(_ALWAYS_KEPT_M, _SIGMAS * _MAD_TO_SIGMA * np.median(np.abs(away)))
+    rises = np.ones(len(away), np.bool_)
+    if support is not None:
+        rises = support.heights(points_m) > max(_MIN_RISE_M, _NOISE_SIGMAS * support.noise_m)
+    least = max(_STEP_SHARE * len(away), 1)
+    follows = (away <= _reach_of(away[rises], reach, least)) & (
+        -away <= _reach_of(-away[rises], reach, least))
+    return (np.abs(away) <= reach) | (rises & follows)
+
+
+def _reach_of(away_m: np.ndarray, reach_m: float, least: float) -> float:
+    """Return how far points go beyond a reach, step by step from the last one within it."""
+    start = reach_m - _STEP_M
+    counts = np.bincount(((away_m[away_m > start] - start) / _STEP_M).astype(int))
+    gaps = np.flatnonzero(counts < least)
+    return max(reach_m, start + _STEP_M * (gaps[0] if len(gaps) else len(counts)))
 
 
 def check_sizes(mask: np.ndarray, depth_m: np.ndarray, camera: CameraModel) -> None:

@@ -204,6 +204,15 @@ def test_generate_when_memory_is_short_once_then_the_next_answer_is_as_ever(
     close(answers(vlm, table_rgb), said)
 
 
+def test_generate_when_memory_is_too_short_to_keep_the_text_then_the_answer_is_whole(
+        gpu, model_dir, table_rgb, said):
+    vlm = VisionLanguageModel.load(model_dir, gpu.type, recorder=record)
+    with mock.patch.object(RecordedSteps, 'settle', side_effect=torch.OutOfMemoryError):
+        close([list(vlm.generate(table_rgb, GOAL, LIMITS, image_key='image'))], said[:1])
+    assert vlm.kept_bytes == 0
+    close(answers(vlm, table_rgb), said)
+
+
 def test_generate_when_several_pictures_were_recorded_then_their_keys_and_values_go(
         gpu, model_dir, table_rgb):
     vlm = VisionLanguageModel.load(model_dir, gpu.type, recorder=record)

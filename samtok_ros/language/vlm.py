@@ -24,7 +24,7 @@ from samtok_ros.language.generation import (
 from samtok_ros.language.instructions import Instruction, Round, pictures_of, thinking
 from samtok_ros.language.kept_texts import KeptTexts
 from samtok_ros.language.prompt_ids import PromptBuilder
-from samtok_ros.language.reading import Reading
+from samtok_ros.language.reading import KeptText, Reading
 from samtok_ros.language.recorded_steps import RecordedSteps
 from samtok_ros.language.text_layers import TextLayers, text_layers_for
 from samtok_ros.language.text_stream import TextStream
@@ -217,8 +217,17 @@ class VisionLanguageModel:
             raise
         finally:
             if started:
-                self._kept.keep(image_key, reading.kept)
+                self._kept.keep(image_key, self._kept_of(reading))
         yield from writer.finish(reason)
+
+    def _kept_of(self, reading: Reading) -> KeptText | None:
+        """Return what was read; None where memory is too short, for the answer itself is there."""
+        try:
+            with torch.inference_mode(), _named_device_errors(self.device):
+                return reading.kept
+        except DeviceError:
+            self.forget()
+            return None
 
     def _read_prompt(
         self, reading: Reading, prompt_ids: list[int], image: ImageInputs,

@@ -116,12 +116,17 @@ def test_split_when_cancelled_while_the_mask_tokenizer_hangs_then_it_ends_as_can
     bench = make(with_masks=False)
     bench.show(frame())
     bench.remote.hangs = True
-    caller = bench.begin('two mugs', **fields)
+    caller = bench.begin('two mugs', conversation_id='talk', **fields)
     while not bench.remote.asked:
         time.sleep(0.001)
     caller.stop()
     outcome = caller.outcome()
     assert (outcome.ended, outcome.message) == (Ended.CANCELLED, CANCEL.message)
+    # Nor does it stay in its conversation.
+    assert len(bench.answering.conversations) == 0
+    bench.remote.hangs = False
+    bench.begin('many mugs', conversation_id='talk').outcome()
+    assert len(bench.answering.conversations) == 1
 
 
 def test_conversation_when_it_goes_on_then_the_rounds_before_count_and_only_there(make):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Words in, masks out, without ROS."""
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -246,6 +247,8 @@ def test_words_when_an_image_of_their_time_is_not_there_then_the_topic_is_in_dou
     ('bad_codes', words(7, (1,)), 'expected 2 codes below 256, got [1]'),
     ('bad_codes', words(7, (1, 2), (1, 2, 3)), 'region 2: codes are not of this mask tokenizer'),
     ('size_mismatch', words(7, (1, 2), size=ImageSize(480, 640)), '480 x 640'),
+    ('no_such_frame', words(7, (1, 2), frame_id='left'),
+     "of 'left', the image with this stamp is of 'camera'"),
 ])
 def test_words_when_they_do_not_fit_then_they_are_dropped_with_the_reason(
         bench, kind, message, reason):
@@ -255,6 +258,12 @@ def test_words_when_they_do_not_fit_then_they_are_dropped_with_the_reason(
     assert bench.problems.counts() == {kind: 1}
     assert reason in bench.lines[0]
     assert bench.statistics.total('words_dropped') == 1
+
+
+def test_words_when_they_do_not_name_a_camera_then_their_stamp_is_enough(bench):
+    bench.arrive(7)
+    bench.decoding.put_words(words(7, (1, 2), frame_id=''))
+    assert len(bench.run()) == 1
 
 
 def test_words_when_decoding_fails_then_they_are_dropped_and_the_next_are_decoded(bench):
@@ -292,6 +301,26 @@ def test_close_when_words_wait_then_they_are_forgotten(bench):
     bench.decoding.put_words(words(7, (1, 2)))
     bench.decoding.close()
     assert bench.decoding.waiting == 0
+    assert bench.run() == []
+
+
+def test_close_when_a_request_is_spoken_then_it_does_not_wait_for_that(bench):
+    began, over = threading.Event(), threading.Event()
+
+    def speak():
+        began.set()
+        while not over.wait(0.001):
+            bench.worker.let_urgent_in(Priority.QUESTION)
+
+    bench.worker.submit(Priority.ACTION, speak)
+    bench.worker.start()
+    assert began.wait(WAIT_S)
+    bench.arrive(7)
+    bench.decoding.put_words(words(7, (1, 2)))
+    assert bench.decoding.close(WAIT_S)
+    assert bench.decoding.close(0.0)
+    assert not over.is_set()
+    over.set()
     assert bench.run() == []
 
 

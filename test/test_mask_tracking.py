@@ -1,110 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the mask tokenizer node does between two answers, without ROS."""
 
-from dataclasses import replace
+import threading
 
-import numpy as np
 import pytest
+from tracking_bench import CORNER, MIDDLE, SECOND_NS, SIZE, WAIT_S, Bench, Walking, frame
 
 from samtok_ros.errors import DeviceError, ImageError
-from samtok_ros.regions import ImageSize, Region
-from samtok_ros.runtime.fake_backend import FakeBackend
-from samtok_ros.runtime.frame_cache import Frame, FrameCache
-from samtok_ros.runtime.mask_access import LocalMaskAccess
-from samtok_ros.runtime.problems import ProblemLog
-from samtok_ros.runtime.records import FrameResult, Origin, Status
-from samtok_ros.runtime.statistics import Statistics
-from samtok_ros.runtime.tracking import MaskTracking
-from samtok_ros.runtime.worker import Priority, Worker
-from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings, TrackSettings
-from samtok_ros.settings.shared import FakeSettings
-from samtok_ros.tracking.policies import Redecode, make_policy
-
-WAIT_S = 30
-SIZE = ImageSize(48, 64)
-SECOND_NS = 1_000_000_000
-MIDDLE, CORNER = (0x77, 0x33), (0x11, 0x11)
-
-
-def frame(stamp_ns, size=SIZE):
-    return Frame(stamp_ns, 'camera', lambda: np.zeros((*_hw(size), 3), np.uint8), 9216)
-
-
-def _hw(size):
-    return size.height, size.width
-
-
-class Walking(Redecode):
-    """Redecode that says it goes from image to image, and notes which."""
-
-    walks = True
-
-    def __init__(self, access):
-        super().__init__(access)
-        self.looked_at = []
-
-    def find(self, frame, tracks):
-        self.looked_at.append(frame.stamp_ns)
-        return super().find(frame, tracks)
-
-
-class Bench:
-    """Following with its worker, and a clock that stands until it is moved."""
-
-    def __init__(self, policy='redecode', make=make_policy, shares_worker=False, **track):
-        self.now = 100.0
-        self.published, self.lines, self.errors = [], [], []
-        self.worker = Worker(on_error=self.errors.append)
-        self.frames = FrameCache(100, 10 ** 9)
-        self.problems = ProblemLog(self.lines.append, period_s=0)
-        self.statistics = Statistics()
-        self.loaded = FakeBackend(FakeSettings()).load_masks()
-        self.access = LocalMaskAccess(self.loaded, self.frames, self.statistics)
-        settings = MaskTokenizerSettings(track=TrackSettings(policy=policy, **track))
-        self.tracking = MaskTracking(
-            self.worker, lambda result, frame: self.published.append(result), self.problems,
-            self.statistics, shares_worker, now=lambda: self.now)
-        self.policy = make(settings.track, self.access)
-        self.tracking.configure(settings, self.policy, self.frames)
-        self.tracking.open()
-
-    def run(self):
-        """Let the worker do what waits; return what was published."""
-        self.worker.start()
-        assert self.worker.flush(Priority.TRACK, WAIT_S)
-        return self.published
-
-    def arrive(self, stamp_ns, size=SIZE):
-        arrived = frame(stamp_ns, size)
-        self.frames.put(arrived)
-        self.tracking.frame_arrived(arrived)
-        return arrived
-
-    def answer(self, stamp_ns, *codes, **fields):
-        """Hand in a decoded answer as the node does; return it with numbers."""
-        there = self.frames.get(stamp_ns) or self.arrive(stamp_ns)
-        result = self.decoded(there, *codes, **fields)
-        self.tracking.words_arrived(result)
-        result = self.tracking.take_answer(result, there)
-        self.tracking.catch_up(result)
-        return result
-
-    def decoded(self, there, *codes, **fields):
-        drawn = self.access.draw(there, codes)
-        regions = tuple(Region(number, words, 'mug', 0.5, *drawn[words][:1])
-                        for number, words in enumerate(codes, start=1))
-        return replace(FrameResult(there.stamp_ns, 'camera', SIZE, 'fake@1', 'mugs', 1, '', True,
-                                   regions), **fields)
-
-    def cancel(self, stamp_ns, **fields):
-        """Let words of a cancelled answer arrive, without their image."""
-        self.tracking.words_arrived(self.decoded(
-            frame(stamp_ns), status=Status.CANCELLED, **fields))
-
-    def close(self):
-        self.tracking.close()
-        assert self.worker.stop(WAIT_S)
-        assert not self.errors
+from samtok_ros.regions import ImageSize
+from samtok_ros.runtime.frame_cache import Frame
+from samtok_ros.runtime.records import Origin, Status
+from samtok_ros.runtime.worker import Priority
+from samtok_ros.settings.mask_tokenizer import MaskTokenizerSettings
+from samtok_ros.tracking.policies import Redecode
 
 
 @pytest.fixture
@@ -270,6 +178,21 @@ def test_image_when_it_has_another_size_then_what_is_followed_ends_with_the_reas
     assert 'the images have another size' in bench.run()[0].message
 
 
+def test_answer_when_its_image_has_another_size_then_what_was_followed_ends_and_it_is_followed(
+        bench):
+    large = ImageSize(96, 128)
+    bench.answer(1, MIDDLE)
+    bench.frames.put(frame(2, large))
+    bench.arrive(3, large)
+    answer = bench.answer(2, MIDDLE, size=large)
+    assert [region.track_id for region in answer.regions] == [2]
+    end, followed = bench.run()
+    assert (end.status, end.size, end.message) == (
+        Status.CANCELLED, SIZE, 'nothing is followed any more: the images have another size')
+    assert (followed.stamp_ns, followed.status, followed.size) == (3, Status.OK, large)
+    assert bench.lines == []
+
+
 def test_time_when_it_jumps_back_then_everything_is_forgotten_in_silence(bench):
     bench.answer(5, MIDDLE)
     bench.tracking.forget()
@@ -323,7 +246,7 @@ def test_image_when_it_cannot_be_read_then_it_is_reported_and_the_next_is_follow
     (ZeroDivisionError('a bug'), "ZeroDivisionError('a bug')\nTraceback")])
 def test_model_when_it_fails_at_an_answer_then_the_answer_goes_out_without_numbers(error, said):
     class Failing(Redecode):
-        def begin(self, frame, tracks):
+        def begin(self, *_):
             raise error
 
     bench = Bench(make=lambda settings, access: Failing(access))
@@ -368,6 +291,49 @@ def test_image_when_it_is_much_later_then_some_in_between_are_looked_at():
     assert bench.policy.looked_at == [4 * step, 7 * step, 11 * step] or (
         len(bench.policy.looked_at) == 3 and bench.policy.looked_at[-1] == 11 * step)
     bench.close()
+
+
+def test_image_on_the_way_when_it_does_not_fit_or_is_damaged_then_it_alone_is_left_out():
+    def damaged():
+        raise ImageError('compressed image is damaged')
+
+    bench = Bench(make=lambda settings, access: Walking(access))
+    bench.arrive(SECOND_NS)
+    small, bad, good = (2 * SECOND_NS + number * SECOND_NS // 3 for number in range(3))
+    bench.frames.put(frame(small, ImageSize(24, 32)))
+    bench.frames.put(Frame(bad, 'camera', damaged, 100, lambda: SIZE))
+    for stamp_ns in (good, 3 * SECOND_NS):
+        bench.arrive(stamp_ns)
+    bench.answer(SECOND_NS, MIDDLE)
+    assert [result.stamp_ns for result in bench.run()] == [3 * SECOND_NS]
+    assert bench.policy.looked_at == [bad, good, 3 * SECOND_NS]
+    assert bench.lines == [
+        f'nothing is followed in image {bad}: compressed image is damaged.']
+    bench.arrive(3 * SECOND_NS + 1)
+    assert len(bench.run()) == 2
+    assert len(bench.lines) == 1
+    bench.close()
+
+
+def test_close_when_something_else_is_spoken_then_it_does_not_wait_for_that(bench):
+    spoken = bench.speak()
+    bench.answer(1, MIDDLE)
+    bench.arrive(2)
+    assert bench.tracking.close(WAIT_S)
+    assert not spoken.is_set()
+    spoken.set()
+    assert bench.run() == []
+
+
+def test_close_when_a_step_does_not_end_then_it_says_so_once(bench):
+    go_on, began = threading.Event(), threading.Event()
+    bench.worker.submit(Priority.WORDS, lambda: (began.set(), go_on.wait(WAIT_S)))
+    bench.worker.start()
+    assert began.wait(WAIT_S)
+    assert not bench.tracking.close(0.01)
+    assert bench.tracking.close(WAIT_S)
+    assert not go_on.is_set()
+    go_on.set()
 
 
 @pytest.mark.parametrize('policy', ['none', 'redecode'])

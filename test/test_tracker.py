@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from samtok_ros.masks.boxes import with_mask
+from samtok_ros.masks.rle import mask_to_rle
 from samtok_ros.regions import Region
 from samtok_ros.runtime.frame_cache import Frame
 from samtok_ros.settings.mask_tokenizer import TrackSettings
@@ -103,6 +104,28 @@ def test_answer_when_about_an_older_image_then_numbers_follow_where_things_were_
         tracker.follow(frame(stamp))
     assert ids(tracker.anchor(frame(2), [region(1, 23), region(2, 7), region(3, 45)])) == [2, 1, 3]
     assert tracker.newest_ns == 2
+
+
+def test_answer_when_it_corrects_what_was_found_then_the_next_is_compared_with_the_truth(
+        tracker, policy):
+    answered = [region(1, 0), region(2, 30)]
+    tracker.anchor(frame(1), answered)
+    policy.next = {1: box(30), 2: box(0)}  # One is taken for the other.
+    tracker.follow(frame(20))
+    policy.next = {}
+    assert ids(tracker.anchor(frame(1), answered)) == [1, 2]
+    tracker.follow(frame(20))
+    assert ids(tracker.anchor(frame(20), answered)) == [1, 2]
+
+
+def test_answer_when_a_thing_is_new_in_it_then_the_next_knows_it_in_newer_images(tracker):
+    tracker.anchor(frame(1), [region(1, 0)])
+    for stamp in range(2, 11):
+        tracker.follow(frame(stamp))
+    both = [region(1, 0), region(2, 30)]
+    assert ids(tracker.anchor(frame(5), both)) == [1, 2]
+    tracker.follow(frame(10))
+    assert ids(tracker.anchor(frame(10), both)) == [1, 2]
 
 
 def test_answer_when_a_thing_is_not_in_it_then_its_number_is_never_given_again(tracker):
@@ -252,5 +275,17 @@ def test_history_when_asked_then_it_knows_the_nearest_image_and_stays_small():
     assert list(masks) == [1]
     assert np.array_equal(masks[1], box(2995 % 40))
     assert np.array_equal(history.masks_near(0, (HEIGHT, WIDTH))[1], box((3000 - 1024) % 40))
+    history.drop_from(20_000)
+    assert np.array_equal(history.masks_near(29_954, (HEIGHT, WIDTH))[1], box(1999 % 40))
     history.clear()
     assert history.masks_near(5, (HEIGHT, WIDTH)) == {}
+
+
+def test_history_when_images_are_dropped_then_their_memory_is_there_for_others(monkeypatch):
+    monkeypatch.setattr('samtok_ros.tracking.history._MOST_BYTES', 10 * mask_to_rle(box(5)).nbytes)
+    history = MaskHistory()
+    for _ in range(5):  # The same ten again and again.
+        history.drop_from(1)
+        for stamp in range(1, 11):
+            history.add(stamp, [track(1, 5 + stamp)])
+    assert np.array_equal(history.masks_near(1, (HEIGHT, WIDTH))[1], box(6))

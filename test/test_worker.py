@@ -74,6 +74,30 @@ def test_job_when_it_lets_urgent_ones_in_then_only_more_urgent_ones_run(worker):
     assert done == ['start', 'service', 'end', 'words']
 
 
+def test_settle_when_a_job_lets_others_in_then_it_does_not_wait_for_its_end(worker):
+    began, over = threading.Event(), threading.Event()
+
+    def speak():
+        began.set()
+        while not over.wait(0.001):
+            worker.let_urgent_in(Priority.QUESTION)
+
+    worker.submit(Priority.ACTION, speak)
+    assert began.wait(WAIT_S)
+    worker.submit(Priority.WORDS, lambda: None)
+    assert worker.settle(WAIT_S)
+    assert not worker.flush(Priority.WORDS, 0.01)
+    over.set()
+    assert worker.flush(Priority.WORDS, WAIT_S)
+
+
+def test_settle_when_a_job_lets_nobody_in_then_it_ends_with_its_time(worker):
+    go_on = held(worker)
+    assert not worker.settle(0.01)
+    go_on.set()
+    assert worker.settle(WAIT_S)
+
+
 def test_stream_when_woken_then_its_step_runs_until_nothing_is_left(worker):
     items, done, empty = list(range(5)), [], threading.Event()
 

@@ -2,6 +2,7 @@
 """The mask tokenizer node: images and mask words in, masks out."""
 
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -38,6 +39,7 @@ from samtok_ros.settings.mask_tokenizer import TrackSettings
 from samtok_ros.tracking.policies import make_policy
 
 _EXPIRY_PERIOD_S = 0.1
+_END_S = 10.0
 
 
 class MaskTokenizerNode(PerceptionNode):
@@ -114,8 +116,9 @@ class MaskTokenizerNode(PerceptionNode):
             if self._goals is not None:
                 self._goals.destroy()
             self._goals = None
-        decoded, tracked = self._decoding.close(), self._tracking.close()
-        if not (decoded and tracked):
+        until_s = time.monotonic() + _END_S
+        decoded = self._decoding.close(_END_S)
+        if not (self._tracking.close(max(0.0, until_s - time.monotonic())) and decoded):
             self.get_logger().warning('the model is still busy with one step')
         if self._outputs is not None and not self._outputs.close():
             self.get_logger().warning('an overlay is still being painted')
@@ -159,7 +162,7 @@ class MaskTokenizerNode(PerceptionNode):
                 'frames_cached': len(self.runtime.frames),
                 'cache_megabytes': f'{self.runtime.frames.nbytes / 1e6:.1f}'}),
             'output': output_health(self.statistics, self.problems, *outputs.all),
-            'words': words_health(self.statistics, self.problems),
+            'words': words_health(self.statistics, self.problems, self._words, self._goals),
             'tracking': tracking_health(self.statistics, self.problems, self._tracking),
             'model': model_health(self.settings.model, loaded.name, loaded.device,
                                   loaded.model.tokenizer_id, loaded.facts),

@@ -68,6 +68,11 @@ class RemoteMaskTokenizer:
                              expected=f'{words.height} x {words.width}',
                              got=f'{masks.height} x {masks.width}',
                              fix='give both nodes the same image topic')
+        if masks.header.frame_id != words.header.frame_id:
+            raise ImageError('the mask tokenizer has an image of another camera with this stamp',
+                             expected=repr(words.header.frame_id),
+                             got=repr(masks.header.frame_id),
+                             fix='give each camera nodes of its own')
         masks.goal, masks.status = words.goal, words.status
         return masks
 

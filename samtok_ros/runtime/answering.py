@@ -17,7 +17,7 @@ from samtok_ros.runtime.records import Goal, Status
 from samtok_ros.runtime.remote_masks import RemoteMasks, with_codes
 from samtok_ros.runtime.requests import Request, check_request, limits_of
 from samtok_ros.runtime.shared import SharedRuntime
-from samtok_ros.runtime.speaking import Speaker
+from samtok_ros.runtime.speaking import Keep, Speaker
 from samtok_ros.runtime.staleness import stale_text
 from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.tickets import (
@@ -190,9 +190,11 @@ class Answering:
         if elsewhere:
             ticket.references = with_codes(ticket.frame, ticket.references, self._remote,
                                            lambda: _is_over(ticket, ticket.until_s))
-        outcome = self._in_worker(ticket, gate)
+        outcome, keep = self._in_worker(ticket, gate)
         if elsewhere and outcome.ended is Ended.SUCCEEDED and outcome.result.regions:
-            return self._draw_elsewhere(ticket, outcome, gate)
+            outcome = self._draw_elsewhere(ticket, outcome, gate)
+        if outcome.ended is Ended.SUCCEEDED:
+            keep()
         return outcome
 
     def _find_frame(self, ticket: Ticket) -> bool:
@@ -218,8 +220,8 @@ class Answering:
             left_s = ticket.until_s - time.monotonic()
             self._news.wait(max(0.0, min(left_s, _LOOK_UP_S)))
 
-    def _in_worker(self, ticket: Ticket, gate: ProgressGate) -> Outcome:
-        """Let the model speak in the worker, when it is its turn there.
+    def _in_worker(self, ticket: Ticket, gate: ProgressGate) -> tuple[Outcome, Keep]:
+        """Let the model speak in the worker, when it is its turn there; see Speaker.speak.
 
         Raises:
             _StoppedError: stopped before that; the model never speaks.
@@ -233,7 +235,7 @@ class Answering:
                 self._news.notify_all()
             try:
                 if job.begun:
-                    job.outcome = self._speaker.speak(ticket, gate)
+                    job.said = self._speaker.speak(ticket, gate)
             except SamtokError as error:
                 job.error = error
             finally:
@@ -247,8 +249,8 @@ class Answering:
             self._news.wait_for(lambda: job.ended)
         if job.error is not None:
             raise job.error
-        return job.outcome or self._without_answer(
-            ticket, Stop(Ended.ABORTED, 'the model failed; see the log of the node'))
+        return job.said or (self._without_answer(
+            ticket, Stop(Ended.ABORTED, 'the model failed; see the log of the node')), lambda: None)
 
     def _draw_elsewhere(self, ticket: Ticket, outcome: Outcome, gate: ProgressGate) -> Outcome:
         if not self._remote.is_there():
@@ -290,5 +292,5 @@ class _Job:
     def __init__(self) -> None:
         self.begun = False
         self.ended = False
-        self.outcome: Outcome | None = None
+        self.said: tuple[Outcome, Keep] | None = None
         self.error: SamtokError | None = None

@@ -81,11 +81,13 @@ class MaskDecoding:
         """Start to take words."""
         self._open = True
 
-    def close(self) -> bool:
-        """Stop and forget what waits; False when a decoding step will not end."""
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Stop and forget what waits; False when a decoding step does not end in this time."""
+        if not self._open:
+            return True
         self._open = False
         self.forget_after(-1)
-        return self._worker.flush(Priority.WORDS)
+        return self._worker.settle(timeout_s)
 
     def forget_after(self, stamp_ns: int) -> None:
         """Forget words about later images that wait for them or for the model; -1 for all."""
@@ -191,6 +193,11 @@ class MaskDecoding:
 
     def _decode(self, words: FrameResult, frame: Frame) -> None:
         try:
+            if words.frame_id not in ('', frame.frame_id):  # By hand it may be left out.
+                self._drop(words, 'no_such_frame', f'they are for an image of '
+                           f'{words.frame_id!r}, the image with this stamp is of '
+                           f'{frame.frame_id!r}. Give each camera nodes of its own')
+                return
             if frame.size != words.size:
                 self._drop(words, 'size_mismatch', f'they are for an image of '
                            f'{_text(words.size)}, the image with this stamp has '

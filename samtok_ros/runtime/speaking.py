@@ -4,7 +4,7 @@
 import time
 import traceback
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -33,6 +33,8 @@ from samtok_ros.runtime.statistics import Statistics
 from samtok_ros.runtime.tickets import Ended, Outcome, Phase, Progress, ProgressGate, Ticket
 from samtok_ros.runtime.worker import Priority
 
+Keep = Callable[[], None]
+
 
 class Speaker:
     """Answers one request; only the worker thread calls it."""
@@ -56,9 +58,12 @@ class Speaker:
         self._statistics = statistics
         self._conversations = conversations
 
-    def speak(self, ticket: Ticket, gate: ProgressGate) -> Outcome:
+    def speak(self, ticket: Ticket, gate: ProgressGate) -> tuple[Outcome, Keep]:
         """Answer a request about its frame, from beginning to end.
 
+        Returns:
+            How it ended, and what adds it to its conversation: for the moment in which nothing can
+            end it in another way any more.
         Raises:
             SamtokError: the frame cannot be read, or the question not be put to the model.
         """
@@ -76,12 +81,12 @@ class Speaker:
         with self._statistics.measure('answer'):
             said = self._say(ticket, question, gate)
         if isinstance(said, Outcome):
-            return said
+            return said, lambda: None
         count_words(said, self._statistics, self._problems)
         close_answer(frame, said)
-        if said.answer.finish_reason != 'cancelled':
-            self._conversations.add(key, Round(question.instruction, said.answer.text), epoch)
-        return self._with_masks(ticket, self._result(ticket, said), gate)
+        newest = Round(question.instruction, said.answer.text)
+        return (self._with_masks(ticket, self._result(ticket, said), gate),
+                partial(self._conversations.add, key, newest, epoch))
 
     def _closer(
         self, ticket: Ticket, instruction: Instruction, codes: tuple[Codes, ...],

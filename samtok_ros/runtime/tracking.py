@@ -4,7 +4,7 @@
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from samtok_ros.errors import SamtokError
 from samtok_ros.runtime.frame_cache import Frame, FrameCache
@@ -21,6 +21,44 @@ from samtok_ros.tracking.tracker import Tracker
 from samtok_ros.tracking.walk import steps_between
 
 Publish = Callable[[FrameResult, Frame], None]
+
+_ON_ITS_WAY_S = 0.5
+"""A goal that one node has heard may still be on its way to the other for so long."""
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """The goal that this node heard, which is sooner than words tell of it.
+
+    A sender may reach one of the two nodes only. So words overrule it: what counts is which goal
+    the grounding node answers.
+
+    Attributes:
+        text: of the goal, empty when it was cleared.
+        at_s: when it was heard, in the clock of MaskTracking.
+        newest_ns: stamp of the newest image by then.
+        last_id: number of the goal that words were of by then.
+        goal_id: its own number, None until words tell it.
+    """
+
+    text: str
+    at_s: float
+    newest_ns: int
+    last_id: int
+    goal_id: int | None = None
+
+    def is_overruled_by(self, words: FrameResult, now_s: float) -> bool:
+        """Say whether words of another goal show that it is the standing one.
+
+        It is when it came later, and when it is still answered after a while; the last answers to
+        the goal before are about images from before that.
+        """
+        if not words.complete or words.status is Status.CANCELLED:
+            return False
+        if self.goal_id is not None and words.goal_id > self.goal_id:
+            return True
+        return (now_s - self.at_s > _ON_ITS_WAY_S
+                and words.stamp_ns - self.newest_ns > _ON_ITS_WAY_S * 1e9)
 
 
 class MaskTracking:
@@ -54,7 +92,8 @@ class MaskTracking:
         self._settings = MaskTokenizerSettings()
         self._frames = FrameCache(1, 1)
         self._tracker: Tracker | None = None
-        self._goal: str | None = None
+        self._heard: _Heard | None = None
+        self._last_id = 0
         self._taken_back: int | None = None
         self._answer: FrameResult | None = None
         self._last_frame: Frame | None = None
@@ -78,13 +117,15 @@ class MaskTracking:
 
     def open(self) -> None:
         """Start to follow; which goal stands is not known yet."""
-        self._goal = self._taken_back = None
+        self._heard = self._taken_back = None
         self._open = True
 
-    def close(self) -> bool:
-        """Stop and forget everything; False when a step will not end."""
+    def close(self, timeout_s: float = 10.0) -> bool:
+        """Stop and forget everything; False when a step does not end in this time."""
+        if not self._open:
+            return True
         self._open = False
-        ended = self._worker.flush(Priority.TRACK)
+        ended = self._worker.settle(timeout_s)
         self._forget()
         return ended
 
@@ -97,14 +138,18 @@ class MaskTracking:
     def forget(self) -> None:
         """Forget everything in silence: what was followed belongs to another time."""
         self._inbox.clear()
+        if self._heard is not None:  # All images of the new time are newer than it.
+            self._heard = replace(self._heard, newest_ns=0)
         # Before words of the new time are decoded, which may wait for its first image already.
         self._worker.submit(Priority.WORDS, self._forget)
 
     def goal_changed(self, text: str) -> None:
         """Follow the regions of no other goal from now on; of none at all when it is empty."""
-        self._goal = text
-        reason = 'there is a new goal' if text else 'the goal was cleared'
-        self._worker.submit(Priority.TRACK, lambda: self._end_unless_wanted(reason))
+        if self._heard is None or self._heard.text != text:
+            newest = self._frames.newest()
+            self._heard = _Heard(text, self._now(), newest.stamp_ns if newest else 0,
+                                 self._last_id)
+        self._end_soon_unless_wanted('there is a new goal' if text else 'the goal was cleared')
 
     def words_arrived(self, words: FrameResult) -> None:
         """Look at words before they are decoded: those of a cancelled answer take its goal back.
@@ -113,10 +158,10 @@ class MaskTracking:
         goal and of those before it, and are not followed; and words of such a goal that come later
         are of a grounding node that has begun anew, and count.
         """
+        self._compare_goals(words)
         if words.complete and words.status is Status.CANCELLED:
             self._taken_back = words.goal_id
-            reason = words.message or 'the answer was cancelled'
-            self._worker.submit(Priority.TRACK, lambda: self._end_unless_wanted(reason))
+            self._end_soon_unless_wanted(words.message or 'the answer was cancelled')
         elif self._is_taken_back(words):
             self._taken_back = None
 
@@ -199,6 +244,8 @@ class MaskTracking:
         if not result.regions:
             self._forget()
             return result
+        if answer is not None and result.size != answer.size:
+            self._end('the images have another size')
         try:
             regions = self._tracker.anchor(frame, result.regions)
         except Exception as error:
@@ -246,13 +293,8 @@ class MaskTracking:
             self._end('the images have another size')
             return
         tracker = self._tracker
-        if tracker.walks:
-            for between in steps_between(self._frames.newest_first(), tracker.newest_ns,
-                                         frame.stamp_ns):
-                tracker.follow(between)
-                self._worker.let_urgent_in(Priority.TRACK)
-                if self._answer is not answer or not self._open:
-                    return  # There is a newer answer, from which the newest image is reached.
+        if tracker.walks and not self._walk(tracker, frame, answer):
+            return
         regions = tracker.follow(frame)
         if tracker.words_fit:
             frame.last_regions = tuple(
@@ -266,15 +308,50 @@ class MaskTracking:
                               answer_stamp_ns=answer.stamp_ns, status=Status.OK, message=''),
                       frame)
 
+    def _walk(self, tracker: Tracker, frame: Frame, answer: FrameResult) -> bool:
+        """Look at some images on the way to this one; False when it is to be left then."""
+        for between in steps_between(self._frames.newest_first(), tracker.newest_ns,
+                                     frame.stamp_ns):
+            try:
+                if between.size == answer.size:
+                    tracker.follow(between)
+            except Exception as error:  # The way goes on without it.
+                self._failed(between, error)
+            self._worker.let_urgent_in(Priority.TRACK)
+            if self._answer is not answer or not self._open:
+                return False  # There is a newer answer, from which the newest image is reached.
+        return True
+
     def _is_wanted(self, result: FrameResult) -> bool:
-        newest = self._frames.newest()
+        heard, newest = self._heard, self._frames.newest()
         # An answer may be on its way while time jumps back. Nothing would be newer than its image.
         is_of_this_time = newest is None or not is_step_back(result.stamp_ns, newest.stamp_ns)
         return is_of_this_time and not self._is_taken_back(result) and (
-            self._goal is None or result.goal == self._goal)
+            heard is None or result.goal == heard.text)
+
+    def _compare_goals(self, words: FrameResult) -> None:
+        """Believe words rather than what was heard of goals."""
+        if not words.goal_id:
+            return  # They answer no standing goal.
+        heard, self._last_id = self._heard, words.goal_id
+        if heard is None:
+            return
+        if words.goal == heard.text:
+            if words.goal_id > heard.last_id:
+                self._heard = replace(heard, goal_id=words.goal_id)
+        elif heard.is_overruled_by(words, self._now()):
+            self._heard = replace(heard, text=words.goal, goal_id=words.goal_id)
+            self._problems.report(
+                'goal_missed', 'a goal has reached only one of the two nodes. The one that is '
+                'answered is followed. Whoever sends goals must wait for both subscriptions, '
+                'which there are since the first answer: ros2 topic pub --once -w 2')
+            self._end_soon_unless_wanted('there is a new goal')
 
     def _is_taken_back(self, result: FrameResult) -> bool:
         return self._taken_back is not None and result.goal_id <= self._taken_back
+
+    def _end_soon_unless_wanted(self, reason: str) -> None:
+        self._worker.submit(Priority.TRACK, lambda: self._end_unless_wanted(reason))
 
     def _end_unless_wanted(self, reason: str) -> None:
         if self._answer is not None and not self._is_wanted(self._answer):

@@ -22,6 +22,9 @@ Result = TypeVar('Result')
 Job = Callable[[], None]
 Step = Callable[[], bool]
 
+_BEFORE_ALL = -1
+"""More urgent than any priority; for jobs that take no time."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -117,7 +120,7 @@ class Worker:
         """Jobs that wait."""
         return len(self._jobs)
 
-    def submit(self, priority: Priority, job: Job) -> None:
+    def submit(self, priority: int, job: Job) -> None:
         """Queue a job."""
         with self._wake:
             heapq.heappush(self._jobs, (priority, next(self._order), job))
@@ -180,11 +183,14 @@ class Worker:
 
     def flush(self, priority: Priority, timeout_s: float = 10.0) -> bool:
         """Wait until the jobs of this priority that wait now are done; False after the time."""
-        if not self.is_running or threading.current_thread() is self._thread:
-            return True
-        done = threading.Event()
-        self.submit(priority, done.set)
-        return done.wait(timeout_s)
+        return self._wait_for_turn(priority, timeout_s)
+
+    def settle(self, timeout_s: float = 10.0) -> bool:
+        """Wait until what runs now is done or lets others in; False after the time.
+
+        Jobs that wait go on waiting: whoever does not want theirs any more must tell them so.
+        """
+        return self._wait_for_turn(_BEFORE_ALL, timeout_s)
 
     def let_urgent_in(self, priority: Priority) -> None:
         """Run all waiting jobs that are more urgent than `priority`; for the worker thread only."""
@@ -194,6 +200,13 @@ class Worker:
                     return
                 job = heapq.heappop(self._jobs)[2]
             self._guarded(job)
+
+    def _wait_for_turn(self, priority: int, timeout_s: float) -> bool:
+        if not self.is_running or threading.current_thread() is self._thread:
+            return True
+        done = threading.Event()
+        self.submit(priority, done.set)
+        return done.wait(timeout_s)
 
     def _end_calls(self) -> None:
         for done in self._calls:

@@ -21,7 +21,7 @@ class MaskHistory:
         self._nbytes = 0
 
     def add(self, stamp_ns: int, tracks: Sequence[Track]) -> None:
-        """Keep where things are in an image; those that are lost are nowhere."""
+        """Keep where things are in an image, newer than all before; lost ones are nowhere."""
         runs = {track.track_id: mask_to_rle(track.found.mask)
                 for track in tracks if not track.lost}
         self._images.append((stamp_ns, runs))
@@ -36,6 +36,11 @@ class MaskHistory:
             return {}
         _, runs = min(self._images, key=lambda image: abs(image[0] - stamp_ns))
         return {track_id: rle_to_mask(counts, size_hw) for track_id, counts in runs.items()}
+
+    def drop_from(self, stamp_ns: int) -> None:
+        """Forget the images with this stamp or a later one."""
+        while self._images and self._images[-1][0] >= stamp_ns:
+            self._nbytes -= _size_of(self._images.pop()[1])
 
     def clear(self) -> None:
         """Forget all images."""

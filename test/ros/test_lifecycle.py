@@ -2,6 +2,8 @@
 """States, parameters and the end of the programs."""
 
 import signal
+import threading
+import time
 
 import pytest
 from harness import (
@@ -22,6 +24,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 
 from samtok_ros.msg import MaskWords
+from samtok_ros.runtime.worker import Priority
 from samtok_ros.settings.fields import setting_fields
 from samtok_ros.settings.nodes import SETTINGS_OF_NODE
 
@@ -115,6 +118,28 @@ def test_deactivate_when_the_model_speaks_then_the_answer_ends_as_cancelled(worl
     scene.peer.value('grounding', 'input', 'matched_publishers', lambda count: count == '1')
     scene.show(START_NS + 1)
     assert scene.words.wait(lambda m: stamp_ns(m) == START_NS + 1).goal == 'many things'
+
+
+def test_deactivate_when_the_model_speaks_to_a_request_then_the_mask_tokenizer_does_not_wait(world):
+    speaks, over = threading.Event(), threading.Event()
+    with running_nodes(world.domain) as nodes:
+        wait_until(lambda: all(node.is_active for node in nodes.values()), 'active nodes')
+        node = nodes['mask_tokenizer']
+        worker = node.runtime.worker
+
+        def speak():
+            speaks.set()
+            while not over.wait(0.01):
+                worker.let_urgent_in(Priority.QUESTION)
+
+        worker.submit(Priority.ACTION, speak)
+        assert speaks.wait(10)
+        begun_s = time.monotonic()
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        took_s = time.monotonic() - begun_s
+        over.set()
+    assert took_s < 5.0
 
 
 def test_answer_when_the_model_fails_then_a_failed_one_comes_and_the_next_is_fine(world):

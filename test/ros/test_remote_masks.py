@@ -11,11 +11,12 @@ from harness import FAKE, Scene, wait_until
 from rclpy.task import Future
 
 from samtok_ros.action import Ground
-from samtok_ros.errors import DeviceError
+from samtok_ros.errors import DeviceError, ImageError
 from samtok_ros.msg import RegionMasks
 from samtok_ros.nodes.remote_masks import RemoteMaskTokenizer
 from samtok_ros.regions import ImageSize
 from samtok_ros.runtime.records import FrameResult
+from samtok_ros.srv import DecodeMaskWords
 
 RESULT = FrameResult(5, 'camera', ImageSize(48, 64), 'fake@1', 'mug', 1, '', complete=True)
 
@@ -49,6 +50,25 @@ def test_decode_when_the_service_goes_away_then_it_ends_without_waiting_for_an_a
     with pytest.raises(DeviceError, match='went away before it answered. Start the mask_tokenizer'):
         remote_with(client).decode(RESULT, lambda: False)
     assert client.pending == []
+
+
+@pytest.mark.parametrize('frame_id, size, text', [
+    ('right_camera', (48, 64), "another camera with this stamp: expected 'camera', got 'right_cam"),
+    ('camera', (24, 32), 'another image with this stamp: expected 48 x 64, got 24 x 32')])
+def test_decode_when_the_other_process_has_another_image_then_no_mask_comes_of_it(
+        frame_id, size, text):
+    client = Client()
+    masks = RegionMasks(height=size[0], width=size[1])
+    masks.header.frame_id = frame_id
+
+    def answered(request):
+        future = Future()
+        future.set_result(DecodeMaskWords.Response(success=True, masks=masks))
+        return future
+
+    client.call_async = answered
+    with pytest.raises(ImageError, match=text):
+        remote_with(client).decode(RESULT, lambda: False)
 
 
 def test_decode_when_it_should_stop_then_it_ends_and_says_how_long_it_waited():

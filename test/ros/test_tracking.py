@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Masks between two answers, over DDS: origin, stamps, numbers of things, and how they end."""
 
+import itertools
+
 import numpy as np
 import pytest
 from harness import FAKE, REPLAY, SECOND_NS, START_NS, Scene, stamp_ns, wait_until
@@ -96,6 +98,28 @@ def test_goal_when_it_changes_then_nothing_is_followed_and_the_target_is_empty(
     bench.say(START_NS + STEP_NS, MIDDLE, goal=text or 'mugs', goal_id=2)
     bench.masks.wait(lambda m: stamp_ns(m) == START_NS + STEP_NS and not m.origin)
     assert [m for m in bench.masks.messages if m.origin] == [end]
+
+
+def test_goal_when_only_one_of_two_nodes_heard_it_then_the_one_that_is_answered_is_followed(world):
+    bench = TrackBench(world)
+    bench.ask(START_NS, MIDDLE)
+    wait_until(bench.goals.get_subscription_count, 'the mask tokenizer reads goals')
+    bench.goals.publish(Goal(text='cups'))
+    bench.masks.wait(lambda m: m.status == RegionMasks.CANCELLED)
+
+    stamps = itertools.count(START_NS + SECOND_NS, SECOND_NS)
+
+    def answered_again():  # Not at once: the other node may hear the goal a moment later.
+        ns = next(stamps)
+        bench.ask(ns, MIDDLE)
+        bench.show(ns + 1)
+        return any(m.origin and m.status == RegionMasks.OK for m in bench.masks.messages)
+
+    wait_until(answered_again, 'answers that go on are followed')
+    last = next(stamps)
+    bench.ask(last, MIDDLE, goal='bowls', goal_id=2)
+    assert bench.target_of(last).any()
+    bench.peer.value('mask_tokenizer', 'words', 'goal_missed', lambda count: count == '2')
 
 
 def test_goals_when_nothing_was_answered_yet_then_nobody_is_made_to_believe_they_are_read(world):

@@ -147,7 +147,7 @@ class Conversation:
     ) -> Answer:
         """Find what a goal names; see Pipeline.ground."""
         if regions is None:
-            goal, regions = named_regions(goal, self.regions)
+            (goal,), regions = named_regions((goal,), self.regions)
         return self._answer(self._pipeline.goal(self._image_rgb, goal, regions), limits)
 
     def ask(
@@ -157,8 +157,8 @@ class Conversation:
         """Ask a question; see Pipeline.ask."""
         asked = TaskQuestion(text=question) if isinstance(question, str) else question
         if regions is None:
-            text, regions = named_regions(asked.text, self.regions)
-            asked = replace(asked, text=text)
+            (text, *items), regions = named_regions((asked.text, *asked.items), self.regions)
+            asked = replace(asked, text=text, items=tuple(items))
         return self._answer(self._pipeline.question(self._image_rgb, asked, regions), limits)
 
     def _answer(self, inquiry: 'Inquiry', limits: GenerationLimits | None) -> Answer:

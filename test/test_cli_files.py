@@ -3,10 +3,11 @@
 
 import errno
 import os
+import struct
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from samtok_ros.cli import main as entry
 from samtok_ros.cli.files import (
@@ -35,6 +36,23 @@ def test_image_when_camera_was_turned_then_upright_and_only_once(tmp_path):
     assert seen.shape == (6, 4, 3)
     assert seen[0, 3].tolist() == [255, 255, 255]
     assert seen.sum() == 3 * 255
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_image_when_another_tag_is_odd_then_turned_as_pillow_turns_a_sound_one(
+        tmp_path, orientation):
+    stored = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(stored).save(tmp_path / 'sound.png', exif=exif)
+    with Image.open(tmp_path / 'sound.png') as sound:
+        expected = np.asarray(ImageOps.exif_transpose(sound))
+    # A resolution unit that is a real number, which Pillow cannot write again.
+    tags = struct.pack('<H', 2) + struct.pack('<HHIHH', ORIENTATION, 3, 1, orientation, 0) + (
+        struct.pack('<HHIf', 0x128, 11, 1, 2.0)) + struct.pack('<I', 0)
+    Image.fromarray(stored).save(tmp_path / 'odd.png', exif=(
+        b'Exif\0\0II*\0' + struct.pack('<I', 8) + tags))
+    np.testing.assert_array_equal(load_image(tmp_path / 'odd.png'), expected)
 
 
 @pytest.mark.parametrize(('mode', 'pixel', 'expected'), [

@@ -49,6 +49,30 @@ def scores(text_tokenizer):
     return Scores(text_tokenizer)
 
 
+def test_write_when_tokens_were_seen_then_a_penalty_makes_them_less_likely(scores):
+    the, = scores.tokenizer('the').input_ids
+    first, second = (scores.of(the=value, stop=1.0) for value in (1.04, 1.06))
+    for logits, begins in ((first, False), (second, True)):
+        stream = TextStream(scores.tokenizer, frozenset())
+        writer = GreedyWriter(SpanGrammar(scores.ids), stream, frozenset([scores.stop_id]),
+                              GenerationLimits(), 1.05, [the])
+        assert writer.write(logits)[0] == ([the] if begins else [])
+        assert float(logits[the]) in (pytest.approx(1.04), pytest.approx(1.06))  # as they were
+
+
+def test_write_when_a_token_was_written_then_it_counts_as_seen(scores):
+    stream = TextStream(scores.tokenizer, frozenset())
+    writer = GreedyWriter(SpanGrammar(scores.ids), stream, frozenset([scores.stop_id]),
+                          GenerationLimits(), 2.0, [])
+    logits = scores.of(the=1.5, stop=1.0)
+    assert writer.write(logits)[0]
+    assert writer.write(logits)[0] == []
+    assert writer.finish_reason == 'stop'
+    low = scores.of(the=-1.0, stop=-1.5)
+    low[low == 0] = -9.0
+    assert writer.write(low)[0] == []  # below 0 a penalty multiplies
+
+
 @pytest.mark.parametrize('value', [math.nan, math.inf])
 def test_write_when_scores_are_no_numbers_then_said_instead_of_answered(scores, value):
     writer = scores.writer()

@@ -32,6 +32,20 @@ def test_load_model_when_directory_is_sound_then_in_eval_mode_on_the_cpu(model_d
     assert {(p.dtype, p.device.type) for p in model.parameters()} == {(torch.bfloat16, 'cpu')}
 
 
+@pytest.mark.parametrize('is_equal', [True, False])
+def test_load_model_when_a_tied_head_is_in_the_weights_too_then_said_if_it_is_another_one(
+        model_dir, caplog, is_equal):
+    def add_head(weights):
+        name, = (name for name in weights if name.endswith('embed_tokens.weight'))
+        weights['lm_head.weight'] = weights[name].clone() if is_equal else weights[name] + 1
+
+    assert json.loads((model_dir / 'config.json').read_text())['tie_word_embeddings']
+    change_weights(model_dir, add_head)
+    load_model(model_dir, torch.float32)
+    told = [one.getMessage() for one in caplog.records if one.name.startswith('samtok_ros')]
+    assert ['the weights hold another head' in text for text in told] == [True] * (not is_equal)
+
+
 def test_load_model_when_directory_is_missing_then_its_path(tmp_path):
     with pytest.raises(CheckpointError, match='directory does not exist.*nowhere'):
         load_model(tmp_path / 'nowhere', torch.float32)

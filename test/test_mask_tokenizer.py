@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mask tokenizer's network and its door for arrays, with small random weights."""
 
+import hashlib
 import json
 import re
 from copy import deepcopy
@@ -11,6 +12,7 @@ import torch
 from small_networks import SMALL
 
 from samtok_ros.errors import CheckpointError, ConfigError, DeviceError, ImageError, SpanError
+from samtok_ros.image.transforms import resize_to_square
 from samtok_ros.regions import NO_CODE
 from samtok_ros.tokenizer.checkpoint import save_network
 from samtok_ros.tokenizer.config import MaskTokenizerConfig
@@ -224,6 +226,27 @@ def test_network_when_saved_and_loaded_gives_equal_codes(tmp_path, network, imag
     assert loaded.config == SMALL
     np.testing.assert_array_equal(loaded.encode(loaded.embed_image(image_rgb), masks),
                                   expected.encode(expected.embed_image(image_rgb), masks))
+
+
+def test_image_when_mirrored_or_of_swapped_channels_then_as_its_copy(network):
+    tokenizer = MaskTokenizer(network, 'small@test')
+    side = tokenizer.config.image_size  # at which the image is not resized, and so not copied
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    masks = np.zeros((1, side, side), np.bool_)
+    masks[:, 20:60, 10:90] = True
+    for view in (image[..., ::-1], image[:, ::-1], np.asfortranarray(image)):
+        features, same = tokenizer.embed_image(view), tokenizer.embed_image(view.copy())
+        for mask_view in (masks[:, ::-1], masks[..., ::-1], masks.transpose(0, 2, 1)):
+            np.testing.assert_array_equal(tokenizer.encode(features, mask_view),
+                                          tokenizer.encode(same, mask_view.copy()))
+
+
+def test_image_when_tall_then_resized_as_the_published_models_have_seen_it():
+    y, x = np.mgrid[:960, :540]
+    image = np.stack([x * 3 + y * 5, x // 16 * 37 + y // 16 * 91, x * y // 7], -1).astype(np.uint8)
+    # Made with Pillow 12.1, before the order of its two passes changed for such sizes.
+    assert hashlib.sha256(resize_to_square(image, 256)).hexdigest() == (
+        '7bd3ebabe3b02a90f8b2b7cf1de1f79a1569f45ae050b57a49e512fe8bfc67b6')
 
 
 def test_config_when_written_and_read_is_equal():

@@ -111,6 +111,16 @@ def test_draw_regions_when_mask_is_of_another_size_then_refused():
         draw_regions(GREY, [region(np.ones((60, 100), bool), 4)])
 
 
+def test_draw_regions_when_a_label_is_one_long_word_then_its_beginning_is_written():
+    picture, mask = np.full((200, 900, 3), 120, np.uint8), np.zeros((200, 900), bool)
+    mask[90:110, 400:500] = True
+    label = 'screw_m3_x_10_left_front_corner_of_gearbox_cover'
+    drawn, begun, bare = (draw_regions(picture, [region(mask, label=text)])
+                          for text in (label, label[:37] + '...', '...'))
+    np.testing.assert_array_equal(drawn, begun)
+    assert (drawn != bare).any()
+
+
 def test_contact_sheet_when_sizes_differ_then_tiles_stand_in_a_grid_with_captions():
     tiles = [np.full((40, 90, 3), value, np.uint8) for value in (50, 60, 70)]
     tiles[1] = tiles[1][:20, :30]

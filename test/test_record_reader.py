@@ -69,6 +69,11 @@ RECORDS = [
                   phrases=(*PERSON_HORSE, Phrase('dog', 21, 24, (3,))), relations=(RIDING,),
                   unparsed=(f'{{"subject": {{"mask_2d": "{C}", "label": "dog"}}, "predic',)),
      'scene graph cut short'),
+    *((f'[{{"subject": {{"mask_2d": "{A}", "label": "person"}}, "predicate": "on", "object": '
+       f'{{"mask_2d": "{chr(92)}u003c|mt_{number}", "label": "horse"}}}}]', AnswerRecord(
+           'person on horse', phrases=(Phrase('person', 0, 6, (1,)), Phrase('horse', 10, 15)),
+           relations=(Relation('person', 1, 'on', 'horse', 0),)), 'forged number of a region')
+      for number in ('7', '9' * 5000)),
     (f'[{{"subject": {{"mask_2d": "{CUT}", "label": "man"}}, "predicate": "on", "object": "sand"}},'
      f' 7, {TRIPLET}]', AnswerRecord(
          'man on sand; person riding horse',

@@ -123,13 +123,17 @@ def test_conversation_when_it_goes_on_then_earlier_rounds_and_regions_are_known(
     assert LIST in asked[-1]
     *_, last = asked[-1].split('<|im_start|>user\n')
     assert last.startswith(f'What colour is {TWO}?')
-    say('It is next to it.')
+    asked = say('A.')
+    talk.ask(TaskQuestion('multiple_choice', 'Which one is red?', ('<region:2>', 'none')))
+    *_, last = asked[-1].split('<|im_start|>user\n')
+    assert f'A. {TWO}' in last and ONE not in last
+    asked = say('It is next to it.')
     talk.ask(TaskQuestion('relation'), [A, B])
     assert 'It is red.' in asked[-1] and 'Describe the relationship' in asked[-1]
-    assert (len(talk.history), talk.regions) == (3, first.regions)
+    assert (len(talk.history), talk.regions) == (4, first.regions)
     with pytest.raises(ConfigError, match='goal names <region:3>'):
         talk.ground('left of <region:3>')
-    assert len(talk.history) == 3
+    assert len(talk.history) == 4
 
 
 def test_zoom_when_the_region_is_small_then_it_is_shown_again_with_words_of_its_own(

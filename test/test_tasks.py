@@ -169,13 +169,17 @@ def test_thinking_when_added_then_the_published_suffix_behind_the_question():
 
 
 @pytest.mark.parametrize(('text', 'expected'), [
-    ('left of <region:2>', ('left of <region:1>', ('b',))),
-    ('<region:3> or <region:1> or <region:3>', ('<region:2> or <region:1> or <region:2>',
-                                                ('a', 'c'))),
-    ('a mug', ('a mug', ())),
-    ('<region:4>', ('<region:4>', ('a', 'b', 'c'))),
+    (('left of <region:2>',), (('left of <region:1>',), ('b',))),
+    (('<region:3> or <region:1> or <region:3>',), (('<region:2> or <region:1> or <region:2>',),
+                                                   ('a', 'c'))),
+    (('a mug',), (('a mug',), ())),
+    (('<region:4>',), (('<region:4>',), ('a', 'b', 'c'))),
+    (('between <Region:3> and <region:2>',), (('between <region:2> and <region:1>',), ('b', 'c'))),
+    (('left of <region:2>', '<region:1>', 'none'),
+     (('left of <region:2>', '<region:1>', 'none'), ('a', 'b'))),
+    (('red?', '<region:3>', '<region:2>'), (('red?', '<region:2>', '<region:1>'), ('b', 'c'))),
 ])
-def test_named_regions_when_text_of_table_then_those_alone(text, expected):
+def test_named_regions_when_texts_of_table_then_those_alone(text, expected):
     assert named_regions(text, ('a', 'b', 'c')) == expected
 
 

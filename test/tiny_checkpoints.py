@@ -105,8 +105,10 @@ def write_checkpoint(
     rows = len(ids) if with_words else len(ids) + 40
     config = _CONFIGS[family](ids, rows, tied)
     _write_json(directory / 'config.json', config)
+    # Models made from Qwen2.5-VL ask for a penalty, which counts without sampling too.
+    penalty = {'repetition_penalty': 1.05} if family == 'qwen2_5_vl' else {}
     _write_json(directory / 'generation_config.json', {
-        'do_sample': False, 'pad_token_id': ids[layout.end_of_text],
+        **penalty, 'do_sample': False, 'pad_token_id': ids[layout.end_of_text],
         'eos_token_id': [ids[layout.end_of_turn], ids[layout.end_of_text]]})
     for name, content in _PROCESSORS[family].items():
         _write_json(directory / name, content)

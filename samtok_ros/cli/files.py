@@ -160,7 +160,7 @@ def save_mask(path: Path, mask: 'np.ndarray') -> None:
 
 def _open(path: Path) -> 'Image.Image':
     """Open and decode a file, turned as its EXIF orientation says."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     from samtok_ros.image.encodings import MAX_PIXELS
 
@@ -177,10 +177,22 @@ def _open(path: Path) -> 'Image.Image':
             raise ImageError(f'{path} is too large', expected=f'at most {MAX_PIXELS} pixels',
                              got=f'{image.height} x {image.width}', fix='make it smaller')
         image.load()
-        turned = ImageOps.exif_transpose(image)
+        turned = _upright(image)
     except (OSError, SyntaxError, ValueError, RuntimeError,
             Image.DecompressionBombError) as error:
         raise ImageError(f'{path} cannot be read as an image', got=error,
                          fix='check that the file is whole and of a known format') from error
     turned.format = image.format
     return turned
+
+
+def _upright(image: 'Image.Image') -> 'Image.Image':
+    """Turn a picture as its EXIF orientation says; what else stands in there does not matter."""
+    from PIL import ExifTags, Image
+
+    turns = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+             4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+             6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+             8: Image.Transpose.ROTATE_90}
+    turn = turns.get(image.getexif().get(ExifTags.Base.Orientation))
+    return image if turn is None else image.transpose(turn)

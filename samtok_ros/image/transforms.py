@@ -22,12 +22,15 @@ def resize_to_square(image_rgb: np.ndarray, side: int) -> np.ndarray:
         image_rgb: (H, W, 3) uint8.
         side: pixels.
     Returns:
-        (side, side, 3) uint8.
+        (side, side, 3) uint8, contiguous, which mirrored pictures and swapped channels are not.
     """
     check_rgb(image_rgb)
     if image_rgb.shape[:2] == (side, side):
-        return image_rgb
-    return np.asarray(Image.fromarray(image_rgb).resize((side, side), Image.Resampling.BICUBIC))
+        return np.ascontiguousarray(image_rgb)
+    # First across, then down: from version 13 on Pillow turns that round for tall images, which the
+    # checkpoints have never seen.
+    across = Image.fromarray(image_rgb).resize((side, image_rgb.shape[0]), Image.Resampling.BICUBIC)
+    return np.asarray(across.resize((side, side), Image.Resampling.BICUBIC))
 
 
 def masks_to_boxes(masks: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loads model and processor from a directory; names the file or tensor that is wrong."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from transformers.utils import logging as transformers_logging
 
 from samtok_ros.errors import CheckpointError
 from samtok_ros.language.families import check_model_type
+
+logger = logging.getLogger(__name__)
 
 # One name of each row must be there.
 _NEEDED_FILES = (
@@ -46,6 +49,7 @@ def load_model(model_dir: Path, dtype: torch.dtype) -> PreTrainedModel:
         )
     _check_report(report, model_dir)
     check_model_type(model.config.model_type)
+    _warn_of_untied_head(model, model_dir)
     return model.eval().requires_grad_(False)
 
 
@@ -104,6 +108,16 @@ def _check_report(report: dict[str, Any], model_dir: Path) -> None:
     if parts:
         raise CheckpointError(f'weights in {model_dir} do not fit the model', got='; '.join(parts),
                               fix='check that config.json belongs to these weights')
+
+
+def _warn_of_untied_head(model: PreTrainedModel, model_dir: Path) -> None:
+    """Say so when the weights have a head of their own, which config.json says they have not."""
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if model.config.tie_word_embeddings and head.weight is not embeddings.weight:
+        logger.warning(
+            '%s: config.json ties the output head to the embeddings, but the weights hold another '
+            'head (lm_head.weight). It is used; transformers before 5 used the embeddings. If '
+            'answers make no sense, remove that tensor', model_dir)
 
 
 def _listed(names: list[str]) -> str:

@@ -5,6 +5,7 @@ Knows no model: `vlm.py` supplies the scores and feeds back what was chosen.
 """
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from samtok_ros.errors import DeviceError
@@ -26,6 +27,9 @@ class GreedyWriter:
         text_stream: a fresh one.
         stop_ids: tokens that end the turn; they are not part of the answer.
         limits: the answer ends, with reason 'length', where it would exceed one.
+        repetition_penalty: makes tokens less likely that were read or written before; 1 does not.
+            Some checkpoints ask for it, and greedy decoding of the released scripts obeys.
+        prompt_ids: what was read.
     """
 
     def __init__(
@@ -34,11 +38,15 @@ class GreedyWriter:
         text_stream: TextStream,
         stop_ids: frozenset[int],
         limits: GenerationLimits,
+        repetition_penalty: float = 1.0,
+        prompt_ids: Sequence[int] = (),
     ) -> None:
         self._grammar = grammar
         self._stream = text_stream
         self._stop_ids = stop_ids
         self._limits = limits
+        self._repetition_penalty = repetition_penalty
+        self._seen = set(prompt_ids)
         self._state = grammar.start()
         self._codes: list[int] = []
         self._log_probability = 0.0
@@ -55,7 +63,7 @@ class GreedyWriter:
             The ids to feed to the model before the next call, and what they mean. A last code word
             comes together with the end word, which is certain. No ids: the answer is finished.
         """
-        token_id = self._choose(logits)
+        token_id = self._choose(self._penalized(logits))
         if self._is_end(token_id):
             return [], []
         ids = [token_id]
@@ -76,6 +84,21 @@ class GreedyWriter:
     @property
     def _end_id(self) -> int:
         return self._grammar.token_ids.end_id
+
+    def _penalized(self, logits: 'torch.Tensor') -> 'torch.Tensor':
+        """Return scores in which what was seen before is less likely.
+
+        Source: as transformers' RepetitionPenaltyLogitsProcessor does, in float32.
+        """
+        if self._repetition_penalty == 1.0:
+            return logits
+        import torch
+
+        logits = logits.float()
+        seen = torch.tensor(sorted(self._seen), dtype=torch.long, device=logits.device)
+        scores = logits[seen]
+        return logits.index_put((seen,), torch.where(
+            scores < 0, scores * self._repetition_penalty, scores / self._repetition_penalty))
 
     def _choose(self, logits: 'torch.Tensor') -> int:
         """Take the best token that is allowed, and note the probability of a code word.
@@ -110,6 +133,7 @@ class GreedyWriter:
 
     def _take(self, token_id: int) -> list[TextPiece | SpanClosed]:
         self._state = self._grammar.advance(self._state, token_id)
+        self._seen.add(token_id)
         self.token_count += 1
         piece = self._stream.push(token_id)
         if token_id == self._grammar.token_ids.start_id:

@@ -19,6 +19,7 @@ from samtok_ros.language.prompts import PROMPTS
 _Region = TypeVar('_Region')
 _FIELD = re.compile(r'\{([a-z]+)\}')
 _REGION_MARKER = re.compile(r'<region:([1-9][0-9]?)>')
+_ANY_MARKER = re.compile(_REGION_MARKER.pattern, re.IGNORECASE)  # goals become lower case later
 
 
 @dataclass(frozen=True)
@@ -140,17 +141,20 @@ def with_regions(
     return joined(mixed), tuple(rest)
 
 
-def named_regions(text: str, regions: Sequence[_Region]) -> tuple[str, tuple[_Region, ...]]:
-    """Return a text with those regions alone that it names, numbered anew from 1.
+def named_regions(
+    texts: Sequence[str], regions: Sequence[_Region],
+) -> tuple[tuple[str, ...], tuple[_Region, ...]]:
+    """Return the texts of one question with those regions alone that they name, from 1 on.
 
     A number that is too high stays as it is, for with_regions to complain of.
     """
-    named = sorted({int(number) for number in _REGION_MARKER.findall(text)})
+    named = sorted({int(number) for text in texts for number in _ANY_MARKER.findall(text)})
     if not named or named[-1] > len(regions):
-        return text, tuple(regions) if named else ()
+        return tuple(texts), tuple(regions) if named else ()
     numbers = {number: place for place, number in enumerate(named, start=1)}
-    text = _REGION_MARKER.sub(lambda found: f'<region:{numbers[int(found[1])]}>', text)
-    return text, tuple(regions[number - 1] for number in named)
+    return (tuple(_ANY_MARKER.sub(lambda found: f'<region:{numbers[int(found[1])]}>', text)
+                  for text in texts),
+            tuple(regions[number - 1] for number in named))
 
 
 def after_regions(regions: Instruction, instruction: Instruction) -> Instruction:

@@ -142,11 +142,13 @@ class Reading:
     def _forward(
         self, token_ids: list[int], cache: 'Cache | None', arguments: dict[str, torch.Tensor]
     ) -> 'ModelOutput':
-        device = self._model.device
+        device, dtype = self._model.device, self._model.dtype
+        # Not every vision tower, in every version, turns pixels into its own number format.
         return self._model(
             input_ids=torch.tensor([token_ids], device=device), past_key_values=cache,
             use_cache=True, logits_to_keep=1,
-            **{name: tensor.to(device) for name, tensor in arguments.items()})
+            **{name: tensor.to(device, dtype if tensor.is_floating_point() else None)
+               for name, tensor in arguments.items()})
 
 
 def _common_length(first: Sequence[int], second: Sequence[int]) -> int:

@@ -87,6 +87,7 @@ class VisionLanguageModel:
         self._added_words = frozenset(processor.tokenizer.get_added_vocab())
         self._kept = KeptTexts(_KEPT_TEXTS)
         self._stop_ids = _stop_ids(model, processor)
+        self._repetition_penalty = model.generation_config.repetition_penalty or 1.0
         with _named_device_errors(device):
             self.device = torch.device(device)
             self._model = model.to(self.device)
@@ -165,7 +166,8 @@ class VisionLanguageModel:
                                          [one.visual_tokens for one in further])
         self._check_length(prompt_ids, limits)
         stream = TextStream(self._processor.tokenizer, self._added_words)
-        writer = GreedyWriter(SpanGrammar(self.token_ids), stream, self._stop_ids, limits)
+        writer = GreedyWriter(SpanGrammar(self.token_ids), stream, self._stop_ids, limits,
+                              self._repetition_penalty, prompt_ids)
 
         def interrupted() -> str | None:
             if should_stop is not None and should_stop():

@@ -185,7 +185,8 @@ def _caption(region: Region, width: int, scale: float) -> str:
     """Return label and score on one line that fits the picture."""
     label = _printable(region.label) or f'region {region.region_id}'
     score = f' {region.score:.2f}' if math.isfinite(region.score) else ''
-    label = textwrap.shorten(label, _MAX_LABEL, placeholder='...')
+    if len(label) > _MAX_LABEL:
+        label = label[:_MAX_LABEL - 3].rstrip() + '...'
     while len(label) > 4 and _text_size(label + score, scale)[0] > 0.9 * width:
         label = label[:-4] + '...'
     return label + score

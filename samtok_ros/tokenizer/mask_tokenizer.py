@@ -149,8 +149,8 @@ class MaskTokenizer:
         sam = self.network.sam
         box_unit = torch.as_tensor(boxes_to_unit(masks_to_boxes(masks), features.size))
         with torch.inference_mode():
-            prompts = masks_to_prompts(torch.as_tensor(masks, device=self.device),
-                                       self.config.low_res_size)
+            whole = torch.as_tensor(np.ascontiguousarray(masks), device=self.device)
+            prompts = masks_to_prompts(whole, self.config.low_res_size)
             sparse, dense = sam.embed_mask_prompts(prompts, box_unit.to(self.device))
             with self.inference():
                 return sam.read_masks(self._maps(features, len(masks)), sparse, dense)

@@ -156,7 +156,8 @@ def _write_block(
             label = _plain(entry.label) or default_label or f'region {entry.region_id}'
             said.list_label(label, entry.region_id)
         else:
-            relation = _relation(entry)
+            relation = _relation(entry, {str(one.region_id) for one in inside
+                                         if entry.start <= one.start < entry.end})
             relations.append(relation)
             said.list_relation(relation)
     return True
@@ -168,19 +169,23 @@ def _is_triplet(item: JsonItem) -> bool:
         isinstance(end, dict | str) for end in ends)
 
 
-def _relation(item: JsonItem) -> Relation:
-    (subject, subject_id), (thing, object_id) = (_end(item.fields[end]) for end in _ENDS)
+def _relation(item: JsonItem, regions: Collection[str]) -> Relation:
+    (subject, subject_id), (thing, object_id) = (
+        _end(item.fields[end], regions) for end in _ENDS)
     return Relation(subject, subject_id, _plain(item.fields['predicate']), thing, object_id)
 
 
-def _end(value: 'dict | str') -> tuple[str, int]:
-    """Return label and region of one end of a triplet."""
+def _end(value: 'dict | str', regions: Collection[str]) -> tuple[str, int]:
+    """Return label and region of one end of a triplet; `regions` are the numbers in it.
+
+    JSON escapes can write what looks like a place, but not one where mask words are.
+    """
     if isinstance(value, str):
         return _plain(value), NO_REGION
     label, words = value.get('label'), value.get('mask_2d')
     found = _PLACE.search(words) if isinstance(words, str) else None
     return (_plain(label) if isinstance(label, str) else '',
-            int(found[1]) if found else NO_REGION)
+            int(found[1]) if found and found[1] in regions else NO_REGION)
 
 
 def _plain(label: str) -> str:

@@ -122,10 +122,19 @@ def test_load_when_the_weights_were_changed_then_the_export_is_refused(own_expor
         load_onnx(own_export, CPU)
 
 
+@pytest.mark.parametrize('name, got', [('folder', 'a folder without them'), ('none', 'no folder')])
+def test_load_when_it_is_no_model_at_all_then_that_is_said(tmp_path, name, got):
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(CheckpointError, match=f'{name} is neither a model nor an export.* got {got}'
+                                              '.*samtok export MODEL --out DIR'):
+        load_onnx(tmp_path / name, OnnxSettings())
+
+
 def test_load_when_nothing_was_exported_then_the_command_is_named(own_export, tmp_path):
     with pytest.raises(CheckpointError, match='got float32 only. Run samtok export .* --dtype '
                        'float16'):
         load_onnx(own_export, OnnxSettings(dtype='float16'))
+    (tmp_path / 'config.json').write_text('{}')  # a model, then
     with pytest.raises(CheckpointError, match='got no export. Run samtok export .* float32'):
         load_onnx(tmp_path, CPU)
 

@@ -117,6 +117,12 @@ def find_export(model_dir: Path, dtype: str, memory: str = 'cpu') -> Path:
             return model_dir / EXPORTS_DIR / name
     others = [name for name in DTYPES
               if (model_dir / EXPORTS_DIR / name / MANIFEST_FILE).is_file()]
+    if not any((model_dir / name).exists() for name in ('config.json', EXPORTS_DIR)):
+        raise CheckpointError(
+            f'{model_dir} is neither a model nor an export',
+            expected=f'config.json or {MANIFEST_FILE} in it',
+            got='a folder without them' if model_dir.is_dir() else 'no folder',
+            fix='check the path, or make an export with samtok export MODEL --out DIR')
     raise CheckpointError(
         'the mask tokenizer has not been exported for this',
         expected=f'{model_dir / EXPORTS_DIR / wanted[0] / MANIFEST_FILE}',

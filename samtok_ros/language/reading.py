@@ -142,13 +142,14 @@ class Reading:
     def _forward(
         self, token_ids: list[int], cache: 'Cache | None', arguments: dict[str, torch.Tensor]
     ) -> 'ModelOutput':
-        device, dtype = self._model.device, self._model.dtype
+        device = self._model.device
+        there = {name: tensor.to(device) for name, tensor in arguments.items()}
         # Not every vision tower, in every version, turns pixels into its own number format.
+        there.update((name, tensor.to(self._model.dtype)) for name, tensor in there.items()
+                     if tensor.is_floating_point())
         return self._model(
             input_ids=torch.tensor([token_ids], device=device), past_key_values=cache,
-            use_cache=True, logits_to_keep=1,
-            **{name: tensor.to(device, dtype if tensor.is_floating_point() else None)
-               for name, tensor in arguments.items()})
+            use_cache=True, logits_to_keep=1, **there)
 
 
 def _common_length(first: Sequence[int], second: Sequence[int]) -> int:

@@ -111,6 +111,14 @@ class ChosenSubscription:
         """True where one message, sent before we came or once for all, is enough."""
         return self._chosen.durability == 'transient_local'
 
+    def listen_again(self) -> None:
+        """Be given once more what publishers keep, where they do: it was forgotten here."""
+        with self._lock:
+            if self._ended or not self.is_latched:
+                return
+            before, self.current = self.current, self._subscribe(self._chosen)
+            before.destroy()
+
     def ask(self, question: Callable[[RawSubscription], Any], otherwise: Any) -> Any:
         """Return what a question about the subscription gives, `otherwise` when it has ended."""
         with self._lock:

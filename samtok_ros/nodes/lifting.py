@@ -106,7 +106,8 @@ class LiftingNode(ManagedNode):
         if outputs is None:
             return {}  # Cleaned up at this moment, in another thread.
         return {
-            'input': INACTIVE if inputs is None else inputs.health(),
+            'input': (INACTIVE if inputs is None
+                      else inputs.health(self._pairs.has_calibration)),
             'lifting': lifting_health(self.statistics, self.problems, self._last, {
                 'masks_waiting_for_depth': self._pairs.waiting,
                 'masks_waiting': len(thread.items) if thread else 0,
@@ -190,6 +191,8 @@ class LiftingNode(ManagedNode):
         """Forget the time before a jump back."""
         self._epoch += 1
         self._pairs.forget_after(newest_ns)
+        if (inputs := self._inputs) is not None:
+            inputs.time_jumped()
         self._in_order.forget()
         if self._thread is not None:
             self._thread.items.clear()

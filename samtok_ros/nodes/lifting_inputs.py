@@ -101,8 +101,16 @@ class LiftingInputs:
         return self._calibration.ask(lambda one: _silence(
             one, 'remap camera_info to that of the camera'), '')
 
-    def health(self) -> Health:
-        """Say what comes in, and if something does not, why; call it once a second."""
+    def time_jumped(self) -> None:
+        """Ask again for calibration that is sent once: that of the time before was forgotten."""
+        self._calibration.listen_again()
+
+    def health(self, has_calibration: bool) -> Health:
+        """Say what comes in, and if something does not, why; call it once a second.
+
+        Args:
+            has_calibration: whether one is kept, which is enough where it is sent once.
+        """
         values: dict[str, object] = {'depth_format': self._form}
         for name, part in (('masks', self._masks), ('depth', self._depth),
                            ('camera_info', self._calibration)):
@@ -110,11 +118,12 @@ class LiftingInputs:
         problem = self._node.problems.recent_of(_PROBLEMS, _PROBLEM_WITHIN_S)
         if problem:
             return Health(Level.ERROR, problem, values)
-        for part, name, what, why in (
-                (self._depth, 'depth_in', 'depth image', self.why_no_depth),
-                (self._calibration, 'camera_info_in', 'camera_info', self.why_no_calibration)):
+        is_enough = self._calibration.is_latched and has_calibration
+        for name, what, why, once in (
+                ('depth_in', 'depth image', self.why_no_depth, False),
+                ('camera_info_in', 'camera_info', self.why_no_calibration, is_enough)):
             age_s = self._node.statistics.age_s(name)
-            if age_s is None or age_s > _SILENT_AFTER_S and not part.is_latched:
+            if age_s is None or age_s > _SILENT_AFTER_S and not once:
                 return Health(Level.WARN, f'no {what} comes: {why()}', values)
         if values.get('masks_matched_publishers') == 0:
             return Health(Level.WARN, f'nobody publishes {values["masks_topic"]}: start the mask '

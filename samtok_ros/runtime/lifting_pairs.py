@@ -86,6 +86,11 @@ class LiftingPairs:
                                   if entry.masks.stamp_ns <= stamp_ns)
 
     @property
+    def has_calibration(self) -> bool:
+        """Whether any calibration is kept."""
+        return len(self._calibrations) > 0
+
+    @property
     def waiting(self) -> int:
         """Mask sets that wait."""
         return len(self._waiting)

@@ -198,6 +198,16 @@ def test_calibration_when_it_was_latched_before_we_came_then_it_is_heard_and_is_
         world.peer.value('lifting', 'input', 'camera_info_in', lambda count: count == '1')
         world.peer.value('lifting', 'input', 'camera_info_qos',
                          lambda text: text == 'reliable, transient local, last 10')
+        # What is kept is forgotten when time jumps back, and not sent again by itself.
+        depth = world.peer.publisher(Image, 'depth')
+        world.peer.value('lifting', 'input', 'depth_qos', lambda text: text[:8] == 'reliable')
+        world.peer.value('lifting', 'input', 'depth_matched_publishers', lambda count: count == '1')
+        for number, ns in enumerate((START_NS, START_NS - 5 * 10**9), start=1):
+            depth.publish(depth_message(ns))
+            world.peer.value('lifting', 'input', 'depth_in',
+                             lambda count, number=number: count == str(number))
+        world.peer.value('lifting', 'input', 'camera_info_in', lambda count: count == '2')
+        assert nodes['lifting']._pairs.has_calibration
         monkeypatch.setattr(nodes['lifting'].statistics, 'age_s',
                             lambda name: 99.0 if name == 'camera_info_in' else 0.0)
         world.peer.health('lifting', 'input', lambda found: 'nobody publishes /samtok/masks'

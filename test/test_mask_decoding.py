@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Words in, masks out, without ROS."""
 
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tracking_bench import let_speak
 
 from samtok_ros.errors import DeviceError
 from samtok_ros.masks.boxes import box_of_mask
@@ -305,16 +305,7 @@ def test_close_when_words_wait_then_they_are_forgotten(bench):
 
 
 def test_close_when_a_request_is_spoken_then_it_does_not_wait_for_that(bench):
-    began, over = threading.Event(), threading.Event()
-
-    def speak():
-        began.set()
-        while not over.wait(0.001):
-            bench.worker.let_urgent_in(Priority.QUESTION)
-
-    bench.worker.submit(Priority.ACTION, speak)
-    bench.worker.start()
-    assert began.wait(WAIT_S)
+    over = let_speak(bench.worker)
     bench.arrive(7)
     bench.decoding.put_words(words(7, (1, 2)))
     assert bench.decoding.close(WAIT_S)

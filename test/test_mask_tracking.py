@@ -4,7 +4,17 @@
 import threading
 
 import pytest
-from tracking_bench import CORNER, MIDDLE, SECOND_NS, SIZE, WAIT_S, Bench, Walking, frame
+from tracking_bench import (
+    CORNER,
+    MIDDLE,
+    SECOND_NS,
+    SIZE,
+    WAIT_S,
+    Bench,
+    Walking,
+    frame,
+    let_speak,
+)
 
 from samtok_ros.errors import DeviceError, ImageError
 from samtok_ros.regions import ImageSize
@@ -316,7 +326,7 @@ def test_image_on_the_way_when_it_does_not_fit_or_is_damaged_then_it_alone_is_le
 
 
 def test_close_when_something_else_is_spoken_then_it_does_not_wait_for_that(bench):
-    spoken = bench.speak()
+    spoken = let_speak(bench.worker)
     bench.answer(1, MIDDLE)
     bench.arrive(2)
     assert bench.tracking.close(WAIT_S)

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import Future
 
 import pytest
+from tracking_bench import let_speak
 
 from samtok_ros.errors import DeviceError
 from samtok_ros.runtime.worker import Priority, Worker
@@ -75,15 +76,7 @@ def test_job_when_it_lets_urgent_ones_in_then_only_more_urgent_ones_run(worker):
 
 
 def test_settle_when_a_job_lets_others_in_then_it_does_not_wait_for_its_end(worker):
-    began, over = threading.Event(), threading.Event()
-
-    def speak():
-        began.set()
-        while not over.wait(0.001):
-            worker.let_urgent_in(Priority.QUESTION)
-
-    worker.submit(Priority.ACTION, speak)
-    assert began.wait(WAIT_S)
+    over = let_speak(worker)
     worker.submit(Priority.WORDS, lambda: None)
     assert worker.settle(WAIT_S)
     assert not worker.flush(Priority.WORDS, 0.01)

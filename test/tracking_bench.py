@@ -47,6 +47,21 @@ class Walking(Redecode):
         return super().find(frame, tracks)
 
 
+def let_speak(worker):
+    """Let a worker speak, as for an action, until the event that is returned is set."""
+    began, over = threading.Event(), threading.Event()
+
+    def say():
+        began.set()
+        while not over.wait(0.001):
+            worker.let_urgent_in(Priority.QUESTION)
+
+    worker.submit(Priority.ACTION, say)
+    worker.start()
+    assert began.wait(WAIT_S)
+    return over
+
+
 class Bench:
     """Following with its worker, and a clock that stands until it is moved."""
 
@@ -72,20 +87,6 @@ class Bench:
         self.worker.start()
         assert self.worker.flush(Priority.TRACK, WAIT_S)
         return self.published
-
-    def speak(self):
-        """Let the worker speak, as for an action, until the event that is returned is set."""
-        began, over = threading.Event(), threading.Event()
-
-        def say():
-            began.set()
-            while not over.wait(0.001):
-                self.worker.let_urgent_in(Priority.QUESTION)
-
-        self.worker.submit(Priority.ACTION, say)
-        self.worker.start()
-        assert began.wait(WAIT_S)
-        return over
 
     def arrive(self, stamp_ns, size=SIZE):
         arrived = frame(stamp_ns, size)
